@@ -1,0 +1,211 @@
+//! What a worker says to the sidecar.
+
+use bytes::{BufMut, Bytes};
+use push_protocol::{ChannelKey, Mid};
+
+use crate::wire::{LinkError, Read, Write, frame};
+
+/// One message to publish.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PublishItem {
+    /// Seconds to keep, already clamped; 0 is live delivery only.
+    pub expiry: u32,
+    /// The label of the daily counters.
+    pub label: String,
+    /// Whom it is for, with the raw signature a client gave (empty for a backend's).
+    pub receivers: Vec<(ChannelKey, Bytes)>,
+    /// Everything of the `OutgoingMessage` encoding but the id.
+    pub rest: Bytes,
+}
+
+/// A frame from a worker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ToSidecar {
+    /// First frame of a link.
+    Hello {
+        /// [`crate::VERSION`] of the worker.
+        version: u16,
+        /// Random, one per worker process; with a publish's `seq` it makes the publish's token.
+        instance: u64,
+        /// The worker's process id.
+        pid: u32,
+        /// The link replaces one that broke: live messages are held back until `Resume`.
+        resume: bool,
+        /// The module's version, for logs and statistics.
+        software: String,
+    },
+    /// Channels that got their first local subscriber. Answered by `Position`.
+    Subscribe {
+        /// Comes back in the answer.
+        seq: u32,
+        /// The channels.
+        channels: Vec<ChannelKey>,
+    },
+    /// Channels that lost their last local subscriber.
+    Unsubscribe {
+        /// The channels.
+        channels: Vec<ChannelKey>,
+    },
+    /// Behind the `Subscribe`s of a resumed link: send what the broken link missed.
+    Resume {
+        /// The last id the worker received.
+        after: Mid,
+    },
+    /// A subscriber came with a `mid`: answered by `RecoverItem`s and `RecoverEnd`.
+    Recover {
+        /// Comes back in the answers.
+        req: u32,
+        /// Everything after this id.
+        after: Mid,
+        /// The subscriber's receivers.
+        channels: Vec<ChannelKey>,
+    },
+    /// Store and announce, all or nothing. Answered by `PublishAck`.
+    Publish {
+        /// Comes back in the answer; with `Hello.instance` the token that makes it unique.
+        seq: u64,
+        /// In order; each gets an id of its own.
+        messages: Vec<PublishItem>,
+    },
+    /// Which of these channels are online? Answered by `StatsAnswer`.
+    Stats {
+        /// Comes back in the answer.
+        req: u32,
+        /// The channels.
+        channels: Vec<ChannelKey>,
+    },
+    /// Are you there? Answered by `Pong`.
+    Ping,
+}
+
+const HELLO: u8 = 1;
+const SUBSCRIBE: u8 = 2;
+const UNSUBSCRIBE: u8 = 3;
+const RESUME: u8 = 4;
+const RECOVER: u8 = 5;
+const PUBLISH: u8 = 6;
+const STATS: u8 = 7;
+const PING: u8 = 8;
+
+impl ToSidecar {
+    /// Appends the frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Hello {
+                version,
+                instance,
+                pid,
+                resume,
+                software,
+            } => frame(out, HELLO, |o| {
+                o.put_u16_le(*version);
+                o.put_u64_le(*instance);
+                o.put_u32_le(*pid);
+                o.put_u8(u8::from(*resume));
+                o.text(software);
+            }),
+            Self::Subscribe { seq, channels } => frame(out, SUBSCRIBE, |o| {
+                o.put_u32_le(*seq);
+                o.keys(channels);
+            }),
+            Self::Unsubscribe { channels } => frame(out, UNSUBSCRIBE, |o| o.keys(channels)),
+            Self::Resume { after } => frame(out, RESUME, |o| o.mid(*after)),
+            Self::Recover {
+                req,
+                after,
+                channels,
+            } => frame(out, RECOVER, |o| {
+                o.put_u32_le(*req);
+                o.mid(*after);
+                o.keys(channels);
+            }),
+            Self::Publish { seq, messages } => frame(out, PUBLISH, |o| {
+                o.put_u64_le(*seq);
+                o.put_u32_le(messages.len() as u32);
+                for message in messages {
+                    o.put_u32_le(message.expiry);
+                    o.text(&message.label);
+                    o.put_u32_le(message.receivers.len() as u32);
+                    for (key, signature) in &message.receivers {
+                        o.key(key);
+                        o.put_u16_le(signature.len() as u16);
+                        o.put_slice(signature);
+                    }
+                    o.put_u32_le(message.rest.len() as u32);
+                    o.put_slice(&message.rest);
+                }
+            }),
+            Self::Stats { req, channels } => frame(out, STATS, |o| {
+                o.put_u32_le(*req);
+                o.keys(channels);
+            }),
+            Self::Ping => frame(out, PING, |_| ()),
+        }
+    }
+
+    /// Reads a frame as [`crate::Splitter`] gives it. Bytes behind the known fields are left
+    /// alone: a later minor version may add some.
+    pub fn decode(mut frame: Bytes) -> Result<Self, LinkError> {
+        let kind = frame.u8().ok_or(LinkError::Length(0))?;
+        if !(HELLO..=PING).contains(&kind) {
+            return Err(LinkError::Kind(kind));
+        }
+        Self::fields(kind, &mut frame).ok_or(LinkError::Field(kind))
+    }
+
+    fn fields(kind: u8, f: &mut Bytes) -> Option<Self> {
+        Some(match kind {
+            HELLO => Self::Hello {
+                version: f.u16()?,
+                instance: f.u64()?,
+                pid: f.u32()?,
+                resume: f.u8()? != 0,
+                software: f.text()?,
+            },
+            SUBSCRIBE => Self::Subscribe {
+                seq: f.u32()?,
+                channels: f.keys()?,
+            },
+            UNSUBSCRIBE => Self::Unsubscribe {
+                channels: f.keys()?,
+            },
+            RESUME => Self::Resume { after: f.mid()? },
+            RECOVER => Self::Recover {
+                req: f.u32()?,
+                after: f.mid()?,
+                channels: f.keys()?,
+            },
+            PUBLISH => {
+                let seq = f.u64()?;
+                let count = f.u32()?;
+                let messages = (0..count).map(|_| publish_item(f)).collect::<Option<_>>()?;
+                Self::Publish { seq, messages }
+            }
+            STATS => Self::Stats {
+                req: f.u32()?,
+                channels: f.keys()?,
+            },
+            _ => Self::Ping,
+        })
+    }
+}
+
+fn publish_item(f: &mut Bytes) -> Option<PublishItem> {
+    let expiry = f.u32()?;
+    let label = f.text()?;
+    let count = f.u32()?;
+    let receivers = (0..count)
+        .map(|_| {
+            let key = f.key()?;
+            let len = f.u16()? as usize;
+            Some((key, f.raw(len)?))
+        })
+        .collect::<Option<_>>()?;
+    let len = f.u32()? as usize;
+    Some(PublishItem {
+        expiry,
+        label,
+        receivers,
+        rest: f.raw(len)?,
+    })
+}

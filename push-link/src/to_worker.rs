@@ -1,0 +1,255 @@
+//! What the sidecar says to a worker.
+
+use bytes::{BufMut, Bytes};
+use push_protocol::{ChannelKey, Mid};
+
+use crate::wire::{LinkError, Read, Write, frame};
+
+/// What became of a publish.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum PublishStatus {
+    /// Stored and announced (now, or earlier under the same token).
+    Stored = 0,
+    /// Not now; the same publish may be sent again under the same token.
+    Unavailable = 1,
+    /// Never: the store refuses it for what it is.
+    Refused = 2,
+}
+
+/// A frame from the sidecar.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ToWorker {
+    /// Answer to `Hello`.
+    Welcome {
+        /// [`crate::VERSION`] of the sidecar.
+        version: u16,
+        /// The last id that was passed on before this link.
+        position: Mid,
+        /// The sidecar's version, for logs and statistics.
+        software: String,
+    },
+    /// Answer to a `Hello` the sidecar cannot work with; it closes the link then.
+    Refused {
+        /// For the log.
+        reason: String,
+    },
+    /// Answer to `Subscribe`: the subscription begins behind this id.
+    Position {
+        /// The `Subscribe`'s.
+        seq: u32,
+        /// The last id that was passed on before.
+        position: Mid,
+    },
+    /// A live message.
+    Deliver {
+        /// Its id.
+        id: Mid,
+        /// [`crate::FLAG_LATE`] or 0.
+        flags: u8,
+        /// Those of its receivers that this link has subscribed.
+        receivers: Vec<ChannelKey>,
+        /// The complete `OutgoingMessage` encoding.
+        outgoing: Bytes,
+    },
+    /// One message of an answer to `Recover`, in id order.
+    RecoverItem {
+        /// The `Recover`'s.
+        req: u32,
+        /// Its id.
+        id: Mid,
+        /// The complete `OutgoingMessage` encoding.
+        outgoing: Bytes,
+    },
+    /// The end of an answer to `Recover`.
+    RecoverEnd {
+        /// The `Recover`'s.
+        req: u32,
+        /// False: the store answered with an error that will not go away (4011).
+        ok: bool,
+        /// The items are complete up to this id; live messages go on behind it.
+        as_of: Mid,
+    },
+    /// The resumed link has caught up; live messages go on.
+    Resumed {
+        /// The last id that was passed on.
+        position: Mid,
+    },
+    /// Answer to `Publish`.
+    PublishAck {
+        /// The `Publish`'s.
+        seq: u64,
+        /// What became of it.
+        status: PublishStatus,
+        /// For the log; empty when stored.
+        detail: String,
+    },
+    /// Answer to `Stats`.
+    StatsAnswer {
+        /// The `Stats`'.
+        req: u32,
+        /// False: the store did not answer.
+        ok: bool,
+        /// One a channel asked, in that order.
+        online: Vec<bool>,
+    },
+    /// Answer to `Ping`.
+    Pong,
+}
+
+const WELCOME: u8 = 129;
+const REFUSED: u8 = 130;
+const POSITION: u8 = 131;
+const DELIVER: u8 = 132;
+const RECOVER_ITEM: u8 = 133;
+const RECOVER_END: u8 = 134;
+const RESUMED: u8 = 135;
+const PUBLISH_ACK: u8 = 136;
+const STATS_ANSWER: u8 = 137;
+const PONG: u8 = 138;
+
+/// The `Deliver` frame in front of `outgoing_len` bytes of `OutgoingMessage`, so that one encoded
+/// message can be sent to many links without being copied for each.
+pub fn deliver_frame(
+    id: Mid,
+    flags: u8,
+    receivers: &[ChannelKey],
+    outgoing_len: usize,
+    out: &mut Vec<u8>,
+) {
+    let fields = 1 + 13 + 1 + 4 + receivers.len() * 17;
+    out.reserve(4 + fields);
+    out.put_u32_le((fields + outgoing_len) as u32);
+    out.put_u8(DELIVER);
+    out.mid(id);
+    out.put_u8(flags);
+    out.keys(receivers);
+}
+
+/// The `RecoverItem` frame in front of `outgoing_len` bytes of `OutgoingMessage`.
+pub fn recover_item_frame(req: u32, id: Mid, outgoing_len: usize, out: &mut Vec<u8>) {
+    out.put_u32_le((1 + 4 + 13 + outgoing_len) as u32);
+    out.put_u8(RECOVER_ITEM);
+    out.put_u32_le(req);
+    out.mid(id);
+}
+
+impl ToWorker {
+    /// Appends the frame.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Welcome {
+                version,
+                position,
+                software,
+            } => frame(out, WELCOME, |o| {
+                o.put_u16_le(*version);
+                o.mid(*position);
+                o.text(software);
+            }),
+            Self::Refused { reason } => frame(out, REFUSED, |o| o.text(reason)),
+            Self::Position { seq, position } => frame(out, POSITION, |o| {
+                o.put_u32_le(*seq);
+                o.mid(*position);
+            }),
+            Self::Deliver {
+                id,
+                flags,
+                receivers,
+                outgoing,
+            } => {
+                deliver_frame(*id, *flags, receivers, outgoing.len(), out);
+                out.put_slice(outgoing);
+            }
+            Self::RecoverItem { req, id, outgoing } => {
+                recover_item_frame(*req, *id, outgoing.len(), out);
+                out.put_slice(outgoing);
+            }
+            Self::RecoverEnd { req, ok, as_of } => frame(out, RECOVER_END, |o| {
+                o.put_u32_le(*req);
+                o.put_u8(u8::from(*ok));
+                o.mid(*as_of);
+            }),
+            Self::Resumed { position } => frame(out, RESUMED, |o| o.mid(*position)),
+            Self::PublishAck {
+                seq,
+                status,
+                detail,
+            } => frame(out, PUBLISH_ACK, |o| {
+                o.put_u64_le(*seq);
+                o.put_u8(*status as u8);
+                o.text(detail);
+            }),
+            Self::StatsAnswer { req, ok, online } => frame(out, STATS_ANSWER, |o| {
+                o.put_u32_le(*req);
+                o.put_u8(u8::from(*ok));
+                o.put_u32_le(online.len() as u32);
+                o.extend(online.iter().map(|&b| u8::from(b)));
+            }),
+            Self::Pong => frame(out, PONG, |_| ()),
+        }
+    }
+
+    /// Reads a frame as [`crate::Splitter`] gives it. Bytes behind the known fields are left
+    /// alone: a later minor version may add some.
+    pub fn decode(mut frame: Bytes) -> Result<Self, LinkError> {
+        let kind = frame.u8().ok_or(LinkError::Length(0))?;
+        if !(WELCOME..=PONG).contains(&kind) {
+            return Err(LinkError::Kind(kind));
+        }
+        Self::fields(kind, &mut frame).ok_or(LinkError::Field(kind))
+    }
+
+    fn fields(kind: u8, f: &mut Bytes) -> Option<Self> {
+        Some(match kind {
+            WELCOME => Self::Welcome {
+                version: f.u16()?,
+                position: f.mid()?,
+                software: f.text()?,
+            },
+            REFUSED => Self::Refused { reason: f.text()? },
+            POSITION => Self::Position {
+                seq: f.u32()?,
+                position: f.mid()?,
+            },
+            DELIVER => Self::Deliver {
+                id: f.mid()?,
+                flags: f.u8()?,
+                receivers: f.keys()?,
+                outgoing: std::mem::take(f),
+            },
+            RECOVER_ITEM => Self::RecoverItem {
+                req: f.u32()?,
+                id: f.mid()?,
+                outgoing: std::mem::take(f),
+            },
+            RECOVER_END => Self::RecoverEnd {
+                req: f.u32()?,
+                ok: f.u8()? != 0,
+                as_of: f.mid()?,
+            },
+            RESUMED => Self::Resumed { position: f.mid()? },
+            PUBLISH_ACK => Self::PublishAck {
+                seq: f.u64()?,
+                status: match f.u8()? {
+                    0 => PublishStatus::Stored,
+                    1 => PublishStatus::Unavailable,
+                    2 => PublishStatus::Refused,
+                    _ => return None,
+                },
+                detail: f.text()?,
+            },
+            STATS_ANSWER => {
+                let req = f.u32()?;
+                let ok = f.u8()? != 0;
+                let count = f.u32()? as usize;
+                Self::StatsAnswer {
+                    req,
+                    ok,
+                    online: f.raw(count)?.iter().map(|&b| b != 0).collect(),
+                }
+            }
+            _ => Self::Pong,
+        })
+    }
+}
