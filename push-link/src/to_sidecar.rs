@@ -76,6 +76,13 @@ pub enum ToSidecar {
     },
     /// Are you there? Answered by `Pong`.
     Ping,
+    /// Which is the newest message alive of these channels? Answered by `NewestAnswer`.
+    Newest {
+        /// Comes back in the answer.
+        req: u32,
+        /// The channels.
+        channels: Vec<ChannelKey>,
+    },
 }
 
 const HELLO: u8 = 1;
@@ -86,6 +93,7 @@ const RECOVER: u8 = 5;
 const PUBLISH: u8 = 6;
 const STATS: u8 = 7;
 const PING: u8 = 8;
+const NEWEST: u8 = 9;
 
 impl ToSidecar {
     /// Appends the frame.
@@ -140,6 +148,10 @@ impl ToSidecar {
                 o.keys(channels);
             }),
             Self::Ping => frame(out, PING, |_| ()),
+            Self::Newest { req, channels } => frame(out, NEWEST, |o| {
+                o.put_u32_le(*req);
+                o.keys(channels);
+            }),
         }
     }
 
@@ -147,7 +159,7 @@ impl ToSidecar {
     /// alone: a later minor version may add some.
     pub fn decode(mut frame: Bytes) -> Result<Self, LinkError> {
         let kind = frame.u8().ok_or(LinkError::Length(0))?;
-        if !(HELLO..=PING).contains(&kind) {
+        if !(HELLO..=NEWEST).contains(&kind) {
             return Err(LinkError::Kind(kind));
         }
         Self::fields(kind, &mut frame).ok_or(LinkError::Field(kind))
@@ -182,6 +194,10 @@ impl ToSidecar {
                 Self::Publish { seq, messages }
             }
             STATS => Self::Stats {
+                req: f.u32()?,
+                channels: f.keys()?,
+            },
+            NEWEST => Self::Newest {
                 req: f.u32()?,
                 channels: f.keys()?,
             },

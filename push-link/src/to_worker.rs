@@ -95,6 +95,13 @@ pub enum ToWorker {
     },
     /// Answer to `Ping`.
     Pong,
+    /// Answer to `Newest`.
+    NewestAnswer {
+        /// The `Newest`'s.
+        req: u32,
+        /// The greatest id of a message that is stored and alive, if there is one.
+        id: Option<Mid>,
+    },
 }
 
 const WELCOME: u8 = 129;
@@ -107,6 +114,7 @@ const RESUMED: u8 = 135;
 const PUBLISH_ACK: u8 = 136;
 const STATS_ANSWER: u8 = 137;
 const PONG: u8 = 138;
+const NEWEST_ANSWER: u8 = 139;
 
 /// The `Deliver` frame in front of `outgoing_len` bytes of `OutgoingMessage`, so that one encoded
 /// message can be sent to many links without being copied for each.
@@ -187,6 +195,10 @@ impl ToWorker {
                 o.extend(online.iter().map(|&b| u8::from(b)));
             }),
             Self::Pong => frame(out, PONG, |_| ()),
+            Self::NewestAnswer { req, id } => frame(out, NEWEST_ANSWER, |o| {
+                o.put_u32_le(*req);
+                o.mid(id.unwrap_or(Mid::ZERO));
+            }),
         }
     }
 
@@ -194,7 +206,7 @@ impl ToWorker {
     /// alone: a later minor version may add some.
     pub fn decode(mut frame: Bytes) -> Result<Self, LinkError> {
         let kind = frame.u8().ok_or(LinkError::Length(0))?;
-        if !(WELCOME..=PONG).contains(&kind) {
+        if !(WELCOME..=NEWEST_ANSWER).contains(&kind) {
             return Err(LinkError::Kind(kind));
         }
         Self::fields(kind, &mut frame).ok_or(LinkError::Field(kind))
@@ -249,6 +261,10 @@ impl ToWorker {
                     online: f.raw(count)?.iter().map(|&b| b != 0).collect(),
                 }
             }
+            NEWEST_ANSWER => Self::NewestAnswer {
+                req: f.u32()?,
+                id: Some(f.mid()?).filter(|id| *id != Mid::ZERO),
+            },
             _ => Self::Pong,
         })
     }
