@@ -1,0 +1,75 @@
+# Everything an operator or a developer types; `make` alone tells what there is.
+#
+# Recipes are thin: what needs more than a line or two lives in scripts/, one purpose a file.
+
+SHELL         := /bin/bash
+.SHELLFLAGS   := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# Cargo, and nginx's own make under it, run in parallel by themselves.
+.NOTPARALLEL:
+
+# A line that starts with `#:` describes the variable below it in `make help`.
+#: where `make run` keeps its configuration, logs, socket, pid files and key
+BX_PUSH_DIR      ?= run/
+#: public address: /bitrix/sub/, /bitrix/subws/ and the demo page
+BX_PUSH_PUBLIC   ?= 127.0.0.1:8080
+#: internal address, loopback only: /bitrix/pub/
+BX_PUSH_INTERNAL ?= 127.0.0.1:8895
+#: the key that signs channels; empty: generated once, kept in BX_PUSH_DIR (mode 0600)
+BX_PUSH_KEY      ?=
+#: unix:///path or redis://host:port/db; empty: messages are kept in memory
+BX_PUSH_REDIS    ?=
+#: nginx's worker processes: a number, or auto for one a core
+BX_PUSH_WORKERS  ?= auto
+export BX_PUSH_DIR BX_PUSH_PUBLIC BX_PUSH_INTERNAL BX_PUSH_KEY BX_PUSH_REDIS BX_PUSH_WORKERS
+
+# The nginx that is installed; Debian keeps it where a user's PATH does not look.
+NGINX ?= /usr/sbin/nginx
+CARGO ?= cargo
+export NGINX CARGO
+
+.PHONY: help
+help: ## this list
+	@printf 'Targets\n'
+	@sed -nE 's/^([a-z-]+):.* ## (.*)$$/  \1\t\2/p' Makefile | expand -t 14
+	@printf '\nVariables (make run NAME=value, or from the environment)\n'
+	@sed -nE '/^#: /{s/^#: //;h;n;s/^([A-Z_]+) *\?= *(.*)$$/  \1\t[\2]\t/;G;s/\n//;p}' Makefile | expand -t 20,38
+
+.PHONY: deps
+deps: ## install what `make run` needs and the machine lacks (Debian packages)
+	@scripts/install-deps.sh run
+
+.PHONY: build
+build: deps ## release builds: build/ngx_http_bx_push_module.so and build/push-sidecar
+	@scripts/build-module.sh installed
+	@scripts/build-sidecar.sh
+
+.PHONY: demo
+demo: deps ## bundle the demo page into build/demo/
+	@scripts/build-demo.sh
+
+.PHONY: run
+run: build demo ## start sidecar and nginx in the foreground; Ctrl-C stops them
+	@scripts/run.sh
+
+.PHONY: vendored
+vendored: test-deps ## nginx 1.28 and the module for it, for the tests: build/vendored/
+	@scripts/build-module.sh vendored
+
+.PHONY: test-deps
+test-deps: deps
+	@scripts/install-deps.sh test
+
+.PHONY: test
+test: test-deps build vendored demo ## everything that can be tested: units, vectors, end to end
+	@scripts/test.sh
+
+.PHONY: lint
+lint: test-deps ## formatting, clippy over all crates, cargo-deny if installed
+	@scripts/lint.sh
+
+.PHONY: clean
+clean: ## remove what was built (the run directory stays)
+	$(CARGO) clean
+	rm -rf build demo/node_modules tests/node/node_modules

@@ -1,0 +1,32 @@
+# Shared by the scripts beside it: sourced, never run.
+# shellcheck shell=bash
+
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+build=$root/build
+module=ngx_http_bx_push_module.so
+: "${CARGO:=cargo}" "${NGINX:=/usr/sbin/nginx}"
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# Where cargo leaves its builds, as an absolute path.
+target_dir() {
+    local dir=${CARGO_TARGET_DIR:-target}
+    [[ $dir == /* ]] || dir=$root/$dir
+    printf '%s\n' "$dir"
+}
+
+# place FROM TO: puts a build where it is used from, as a new file, so that a running process
+# keeps the one it has loaded; leaves an equal file alone.
+place() {
+    cmp -s "$1" "$2" && return
+    mkdir -p "$(dirname "$2")"
+    install -m 755 "$1" "$2.new"
+    mv -f "$2.new" "$2"
+}
