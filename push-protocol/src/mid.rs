@@ -31,7 +31,10 @@ impl Mid {
     /// From raw bytes, if every half byte is a decimal digit.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; 13] = bytes.try_into().ok()?;
-        bytes.iter().all(|b| b >> 4 < 10 && b & 15 < 10).then_some(Self(bytes))
+        bytes
+            .iter()
+            .all(|b| b >> 4 < 10 && b & 15 < 10)
+            .then_some(Self(bytes))
     }
 
     /// From exactly 26 decimal digits.
@@ -73,7 +76,9 @@ impl Mid {
     }
 
     fn unpack(bytes: &[u8]) -> u64 {
-        bytes.iter().fold(0, |n, b| n * 100 + u64::from(b >> 4) * 10 + u64::from(b & 15))
+        bytes.iter().fold(0, |n, b| {
+            n * 100 + u64::from(b >> 4) * 10 + u64::from(b & 15)
+        })
     }
 }
 
@@ -105,7 +110,12 @@ mod tests {
 
     #[test]
     fn anything_but_26_decimal_digits_is_refused() {
-        for bad in ["", "1795406332000000000000307", "179540633200000000000030722", "1795406332000000000000307a"] {
+        for bad in [
+            "",
+            "1795406332000000000000307",
+            "179540633200000000000030722",
+            "1795406332000000000000307a",
+        ] {
             assert_eq!(Mid::from_digits(bad.as_bytes()), None, "{bad}");
         }
         assert_eq!(Mid::from_bytes(&[0x1a; 13]), None);
