@@ -4,12 +4,20 @@
 //! is one host, the tests are another.
 #![forbid(unsafe_code)]
 
+mod delivery;
 mod engine;
 mod host;
+mod hub;
+mod link;
+mod outbox;
+mod publishing;
 mod response;
+mod schedule;
+mod session;
 mod settings;
+mod slab;
 
-pub use engine::{Engine, SessionId, Subscriber};
+pub use engine::{Counters, Engine, SessionId, Subscriber};
 pub use host::{Broken, Conn, Host, Level, Request};
 pub use response::{ContentType, LastMessageId, Response};
 pub use settings::{Format, Settings, SettingsId};

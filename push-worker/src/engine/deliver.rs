@@ -1,0 +1,276 @@
+//! Messages reach sessions.
+//!
+//! A message for many subscribers is handed out in pieces, one a turn of the event loop, so that
+//! it does not hold up everything else. A later message for one of those subscribers first brings
+//! it the earlier one, so every session sees the total order.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use push_protocol::{ApiError, ChannelKey, Mid};
+
+use super::Engine;
+use crate::delivery::{Delivery, frame_of, payload_of};
+use crate::response::ContentType;
+use crate::session::{Kind, State};
+use crate::slab::Id;
+use crate::{Format, Host, Response};
+
+/// Deliveries in one turn of the event loop; at some 6 us each that is 1 to 2 ms.
+const PIECE: usize = 256;
+
+/// Fan-outs that may be under way; one more is finished at once, so that memory stays bounded.
+const MAX_FANOUTS: usize = 64;
+
+/// Replayed messages share frames of about this size: a slow client that is cut off has at least
+/// made some way.
+const REPLAY_FRAME: usize = 256 * 1024;
+
+/// A message that is being handed out.
+#[derive(Debug)]
+pub struct Fanout {
+    message: Rc<Delivery>,
+    targets: Vec<Id>,
+    next: usize,
+}
+
+impl Engine {
+    /// A live message came over the link.
+    pub(super) fn deliver<H: Host>(
+        &mut self,
+        host: &mut H,
+        id: Mid,
+        late: bool,
+        receivers: &[ChannelKey],
+        outgoing: Bytes,
+    ) {
+        self.link.reached(id);
+        let slots: Vec<u32> = receivers
+            .iter()
+            .filter_map(|key| self.hub.find(key))
+            .collect();
+        let message = Rc::new(Delivery::new(id, late, outgoing));
+        if let [slot] = slots[..]
+            && let [only] = *self.hub.subscribers(slot)
+        {
+            return self.deliver_in_order(host, only, &message);
+        }
+        let mut sessions = Vec::new();
+        for &slot in &slots {
+            sessions.extend_from_slice(self.hub.subscribers(slot));
+        }
+        if slots.len() > 1 {
+            sessions.sort_unstable();
+            sessions.dedup();
+        }
+        if sessions.len() <= PIECE {
+            for index in sessions {
+                self.deliver_in_order(host, index, &message);
+            }
+            return;
+        }
+        for &index in &sessions {
+            if let Some(session) = self.sessions.get_mut(index) {
+                session.fanouts += 1;
+            }
+        }
+        let targets = sessions
+            .iter()
+            .map(|&index| self.sessions.id(index))
+            .collect();
+        self.fanouts.push_back(Fanout {
+            message,
+            targets,
+            next: 0,
+        });
+        while self.fanouts.len() > MAX_FANOUTS {
+            self.hand_out(host, usize::MAX);
+        }
+        host.wake_run();
+    }
+
+    /// Goes on with fan-outs, a bounded piece of them. True: call again in the next turn.
+    pub fn run<H: Host>(&mut self, host: &mut H) -> bool {
+        self.hand_out(host, PIECE);
+        !self.fanouts.is_empty()
+    }
+
+    /// Hands out up to `budget` deliveries of the oldest fan-out.
+    fn hand_out<H: Host>(&mut self, host: &mut H, budget: usize) {
+        let Some(mut fanout) = self.fanouts.pop_front() else {
+            return;
+        };
+        let end = fanout.targets.len().min(fanout.next.saturating_add(budget));
+        for at in fanout.next..end {
+            let Some(index) = self.sessions.find(fanout.targets[at]) else {
+                continue;
+            };
+            if let Some(session) = self.sessions.get_mut(index) {
+                session.fanouts -= 1;
+            }
+            self.deliver_to(host, index, &fanout.message);
+        }
+        fanout.next = end;
+        if end < fanout.targets.len() {
+            self.fanouts.push_front(fanout);
+        }
+    }
+
+    /// Delivers behind everything earlier that is still on its way to this session.
+    fn deliver_in_order<H: Host>(&mut self, host: &mut H, index: u32, message: &Rc<Delivery>) {
+        if self
+            .sessions
+            .get(index)
+            .is_some_and(|session| session.fanouts > 0)
+        {
+            let id = self.sessions.id(index);
+            let earlier: Vec<_> = self
+                .fanouts
+                .iter()
+                .filter(|fanout| fanout.targets[fanout.next..].contains(&id))
+                .map(|fanout| Rc::clone(&fanout.message))
+                .collect();
+            for message in earlier {
+                self.deliver_to(host, index, &message);
+                if self.sessions.find(id).is_none() {
+                    return;
+                }
+            }
+        }
+        self.deliver_to(host, index, message);
+    }
+
+    /// Delivers to one session, unless it has had the message.
+    fn deliver_to<H: Host>(&mut self, host: &mut H, index: u32, message: &Rc<Delivery>) {
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        if session.state != State::Open {
+            return;
+        }
+        let max_queue = self.locations[usize::from(session.settings.0)]
+            .settings
+            .max_queue;
+        if let Some(recovery) = &mut session.recovery {
+            if recovery
+                .held
+                .last()
+                .is_some_and(|held| held.id == message.id)
+            {
+                return;
+            }
+            recovery.held_bytes += message.len();
+            recovery.held.push(Rc::clone(message));
+            if recovery.held_bytes > max_queue {
+                self.counters.slow += 1;
+                self.drop_session(host, index);
+            }
+            return;
+        }
+        if message.id <= session.last && !message.late {
+            return;
+        }
+        session.last = session.last.max(message.id);
+        self.counters.delivered += 1;
+        let format = session.format;
+        match session.kind {
+            Kind::WebSocket => {
+                let frame = Rc::clone(message.frame(format, host.unix_ms()));
+                self.send(host, index, frame);
+            }
+            Kind::Poll => {
+                let body = payload_of(&[message], format, host.unix_ms());
+                self.answer(host, index, Response::ok(content_type(format), body));
+            }
+        }
+    }
+
+    /// One message of a session's history.
+    pub(super) fn recover_item(&mut self, req: u32, id: Mid, outgoing: Bytes) {
+        let index = self
+            .recoveries
+            .get(&req)
+            .and_then(|&id| self.sessions.find(id));
+        let session = index.and_then(|index| self.sessions.get_mut(index));
+        if let Some(recovery) = session.and_then(|session| session.recovery.as_mut()) {
+            recovery
+                .items
+                .push(Rc::new(Delivery::new(id, false, outgoing)));
+        }
+    }
+
+    /// A session's history is complete: what it missed goes out, live messages follow.
+    pub(super) fn recover_end<H: Host>(&mut self, host: &mut H, req: u32, ok: bool, as_of: Mid) {
+        self.link.reached(as_of);
+        let Some(id) = self.recoveries.remove(&req) else {
+            return;
+        };
+        let Some(index) = self.sessions.find(id) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        let Some(recovery) = session.recovery.take() else {
+            return;
+        };
+        if !ok {
+            return match session.kind {
+                Kind::WebSocket => self.close_with_error(host, index, ApiError::NoLastMessages),
+                Kind::Poll => {
+                    self.answer(host, index, Response::sub_error(ApiError::NoLastMessages));
+                }
+            };
+        }
+        let messages = recovery.merge(as_of);
+        let messages: Vec<&Delivery> = messages.iter().map(|message| &**message).collect();
+        let (kind, format) = (session.kind, session.format);
+        // A poll's own `mid` is what it is told at its end, unless no store can have given it out.
+        if kind == Kind::WebSocket || session.last > as_of {
+            session.last = messages
+                .last()
+                .map_or(as_of, |message| message.id.max(as_of));
+        }
+        self.counters.delivered += messages.len() as u64;
+        if messages.is_empty() {
+            return;
+        }
+        match kind {
+            Kind::Poll => {
+                let body = payload_of(&messages, format, host.unix_ms());
+                self.answer(host, index, Response::ok(content_type(format), body));
+            }
+            Kind::WebSocket => {
+                for part in in_parts(&messages) {
+                    let frame = frame_of(part, format, host.unix_ms());
+                    self.send_history(host, index, frame.into());
+                    if self.sessions.find(id).is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Cuts messages into runs of about [`REPLAY_FRAME`] bytes.
+fn in_parts<'a>(messages: &'a [&'a Delivery]) -> impl Iterator<Item = &'a [&'a Delivery]> {
+    let mut rest = messages;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let over = rest.iter().position(|message| {
+            bytes += message.len();
+            bytes > REPLAY_FRAME
+        });
+        let (part, after) = rest.split_at(over.unwrap_or(rest.len()).max(1).min(rest.len()));
+        rest = after;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+fn content_type(format: Format) -> ContentType {
+    match format {
+        Format::Text => ContentType::Text,
+        Format::Binary => ContentType::Binary,
+    }
+}

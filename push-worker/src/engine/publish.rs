@@ -1,0 +1,218 @@
+//! Messages and questions leave for the sidecar.
+
+use push_link::{PublishStatus, ToSidecar};
+use push_protocol::ChannelKey;
+use push_protocol::request::{self, Publication};
+
+use super::Engine;
+use crate::publishing::{Asker, PATIENCE, Question};
+use crate::response::ContentType;
+use crate::{Format, Host, Level, Request, Response};
+
+/// Marks the name of a question, so that it is not taken for a publish's.
+const QUESTION: u64 = 1 << 63;
+
+impl Engine {
+    /// Publishes; `request` (if there is one that waits) is answered 200 once it is stored and
+    /// announced, or 503. Returns a name for [`Engine::abandon`].
+    pub fn publish<H: Host>(
+        &mut self,
+        host: &mut H,
+        request: Option<Request>,
+        messages: Vec<Publication>,
+    ) -> u64 {
+        let asker = request.map_or(Asker::Nobody, Asker::Request);
+        self.publish_for(host, asker, messages)
+    }
+
+    pub(super) fn publish_for<H: Host>(
+        &mut self,
+        host: &mut H,
+        asker: Asker,
+        mut messages: Vec<Publication>,
+    ) -> u64 {
+        messages.retain(|message| !message.receivers.is_empty());
+        if messages.is_empty() {
+            self.answer_asker(host, asker, Response::new(200));
+            return 0;
+        }
+        let Some(seq) = self.publishing.add(asker, messages, host.now()) else {
+            self.not_published(host, asker);
+            return 0;
+        };
+        if self.link.is_up()
+            && let Some(frame) = self.publishing.frame(seq)
+        {
+            self.link.send_encoded(frame);
+            host.wake_link();
+        }
+        seq
+    }
+
+    pub(super) fn publish_ack<H: Host>(
+        &mut self,
+        host: &mut H,
+        seq: u64,
+        status: PublishStatus,
+        detail: &str,
+    ) {
+        match status {
+            PublishStatus::Stored => {
+                if let Some(asker) = self.publishing.finish(seq) {
+                    self.counters.published += 1;
+                    self.answer_asker(host, asker, Response::new(200));
+                }
+            }
+            PublishStatus::Unavailable => self.publishing.retry_later(seq, host.now()),
+            PublishStatus::Refused => {
+                if let Some(asker) = self.publishing.finish(seq) {
+                    host.log(
+                        Level::Error,
+                        format_args!("the push store refused a message: {detail}"),
+                    );
+                    self.counters.unpublished += 1;
+                    self.answer_asker(host, asker, Response::new(500));
+                }
+            }
+        }
+    }
+
+    /// Sends publishes again that the store could not take, and gives up those that waited long
+    /// enough.
+    pub(super) fn tick_publishing<H: Host>(&mut self, host: &mut H) {
+        let now = host.now();
+        while let Some((_, asker)) = self.publishing.expired(now) {
+            self.not_published(host, asker);
+        }
+        while let Some(seq) = self.publishing.next_retry(now) {
+            if let Some(frame) = self.publishing.frame(seq) {
+                self.link.send_encoded(frame);
+                host.wake_link();
+            }
+        }
+        let late: Vec<u32> = self
+            .questions
+            .iter()
+            .filter(|(_, q)| q.deadline <= now)
+            .map(|(&req, _)| req)
+            .collect();
+        for req in late {
+            self.stats_answer(host, req, false, &[]);
+        }
+    }
+
+    fn not_published<H: Host>(&mut self, host: &mut H, asker: Asker) {
+        self.counters.unpublished += 1;
+        self.answer_asker(host, asker, Response::unavailable());
+    }
+
+    /// Answers whoever waits. A WebSocket client is not told what became of its messages.
+    fn answer_asker<H: Host>(&mut self, host: &mut H, asker: Asker, response: Response) {
+        if let Asker::Request(request) = asker {
+            host.respond(request, response);
+        }
+    }
+
+    // Questions ---------------------------------------------------------------------------------
+
+    /// Asks which channels are online; `request` is answered in the form that `format` names.
+    pub fn channel_stats<H: Host>(
+        &mut self,
+        host: &mut H,
+        request: Request,
+        channels: Vec<ChannelKey>,
+        format: Format,
+    ) -> u64 {
+        self.ask(host, Asker::Request(request), format, channels)
+    }
+
+    pub(super) fn ask<H: Host>(
+        &mut self,
+        host: &mut H,
+        asker: Asker,
+        format: Format,
+        channels: Vec<ChannelKey>,
+    ) -> u64 {
+        if !self.link.is_up() {
+            self.answer_asker(host, asker, Response::unavailable());
+            return 0;
+        }
+        let req = self.next_req();
+        self.link.send(&ToSidecar::Stats {
+            req,
+            channels: channels.clone(),
+        });
+        host.wake_link();
+        let deadline = host.now() + PATIENCE;
+        self.questions.insert(
+            req,
+            Question {
+                asker,
+                format,
+                channels,
+                deadline,
+            },
+        );
+        u64::from(req) | QUESTION
+    }
+
+    pub(super) fn stats_answer<H: Host>(
+        &mut self,
+        host: &mut H,
+        req: u32,
+        ok: bool,
+        online: &[bool],
+    ) {
+        let Some(question) = self.questions.remove(&req) else {
+            return;
+        };
+        if !ok || online.len() != question.channels.len() {
+            return self.answer_asker(host, question.asker, Response::unavailable());
+        }
+        let asked: Vec<(ChannelKey, bool)> = question
+            .channels
+            .into_iter()
+            .zip(online.iter().copied())
+            .collect();
+        match (question.asker, question.format) {
+            (Asker::Nobody, _) => {}
+            (Asker::Request(request), Format::Text) => {
+                let body = request::channel_stats_json(&asked);
+                host.respond(request, Response::ok(ContentType::Text, body));
+            }
+            (Asker::Request(request), Format::Binary) => {
+                let body = request::channel_stats_batch(&asked);
+                host.respond(request, Response::ok(ContentType::Binary, body));
+            }
+            (Asker::Session(id), _) => {
+                if let Some(index) = self.sessions.find(id) {
+                    let body = request::channel_stats_batch(&asked);
+                    let opcode = push_protocol::frame::Opcode::Binary;
+                    self.send(
+                        host,
+                        index,
+                        push_protocol::frame::encode(opcode, &body).into(),
+                    );
+                }
+            }
+        }
+    }
+
+    /// All questions are answered 503: the link they were asked on is gone.
+    pub(super) fn drop_questions<H: Host>(&mut self, host: &mut H) {
+        let all: Vec<u32> = self.questions.keys().copied().collect();
+        for req in all {
+            self.stats_answer(host, req, false, &[]);
+        }
+    }
+
+    /// The host freed the request behind a publish or a statistics question: what was to be
+    /// published is published all the same, nobody is answered.
+    pub fn abandon(&mut self, id: u64) {
+        if id & QUESTION == 0 {
+            self.publishing.abandon(id);
+        } else if let Some(question) = self.questions.get_mut(&(id as u32)) {
+            question.asker = Asker::Nobody;
+        }
+    }
+}

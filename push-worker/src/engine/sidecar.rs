@@ -1,0 +1,230 @@
+//! The link: what is said when it comes up, what is heard, what happens when it breaks.
+
+use bytes::Bytes;
+use push_link::{FLAG_LATE, LinkError, ToSidecar, ToWorker, VERSION};
+use push_protocol::{ChannelKey, Mid};
+
+use super::Engine;
+use super::subscribe::last_message_id;
+use crate::link::{Due, LinkState};
+use crate::response::LastMessageId;
+use crate::{Host, Level, Response};
+
+/// Channels in one `Subscribe` when all are subscribed again.
+const SUBSCRIBE_AT_ONCE: usize = 4096;
+
+impl Engine {
+    /// The link is connected.
+    pub fn link_up<H: Host>(&mut self, host: &mut H) {
+        self.link.up(host.now());
+        let resume = self.link.resumes;
+        self.link.send(&ToSidecar::Hello {
+            version: VERSION,
+            instance: self.instance,
+            pid: self.pid,
+            resume,
+            software: self.software.clone(),
+        });
+        let keys: Vec<ChannelKey> = self.hub.keys().collect();
+        for channels in keys.chunks(SUBSCRIBE_AT_ONCE) {
+            let seq = self.next_req();
+            self.link.send(&ToSidecar::Subscribe {
+                seq,
+                channels: channels.to_vec(),
+            });
+        }
+        if resume {
+            self.link.send(&ToSidecar::Resume {
+                after: self.link.position,
+            });
+        }
+        for (&req, &id) in &self.recoveries {
+            let session = self
+                .sessions
+                .find(id)
+                .and_then(|index| self.sessions.get_mut(index));
+            let Some(session) = session else { continue };
+            let Some(recovery) = &mut session.recovery else {
+                continue;
+            };
+            // The answer starts anew; what came of the broken one comes again.
+            recovery.items.clear();
+            let after = recovery.after;
+            let channels = session.receivers(&self.hub);
+            self.link.send(&ToSidecar::Recover {
+                req,
+                after,
+                channels,
+            });
+        }
+        for frame in self.publishing.frames() {
+            self.link.send_encoded(frame);
+        }
+        self.publishing.sent_all();
+        host.wake_link();
+    }
+
+    /// The link could not be connected, or broke.
+    pub fn link_down<H: Host>(&mut self, host: &mut H) {
+        if matches!(self.link.state, LinkState::Down { .. }) {
+            return;
+        }
+        self.link.down(host.now());
+        self.drop_questions(host);
+        let polls: Vec<_> = self.newest.drain().map(|(_, id)| id).collect();
+        for id in polls {
+            if let Some(index) = self.sessions.find(id)
+                && let Some(session) = self.sessions.get(index)
+            {
+                let last = last_message_id(session.last);
+                self.answer(host, index, Response::nothing_new(last));
+            }
+        }
+    }
+
+    /// Bytes came in on the link.
+    pub fn link_received<H: Host>(&mut self, host: &mut H, bytes: &[u8]) {
+        self.link.heard(host.now());
+        self.link.splitter.extend(bytes);
+        while self.link.is_up() {
+            let frame = match self.link.splitter.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(error) => return self.distrust(host, &error),
+            };
+            if let Err(error) = self.frame(host, frame) {
+                return self.distrust(host, &error);
+            }
+        }
+    }
+
+    fn distrust<H: Host>(&mut self, host: &mut H, error: &LinkError) {
+        host.log(
+            Level::Error,
+            format_args!("the push sidecar sent what can't be understood ({error}), reconnecting"),
+        );
+        self.give_up_link(host);
+    }
+
+    fn give_up_link<H: Host>(&mut self, host: &mut H) {
+        host.close_link();
+        self.link_down(host);
+    }
+
+    fn frame<H: Host>(&mut self, host: &mut H, frame: Bytes) -> Result<(), LinkError> {
+        match ToWorker::decode(frame)? {
+            ToWorker::Deliver {
+                id,
+                flags,
+                receivers,
+                outgoing,
+            } => {
+                self.deliver(host, id, flags & FLAG_LATE != 0, &receivers, outgoing);
+            }
+            ToWorker::PublishAck {
+                seq,
+                status,
+                detail,
+            } => {
+                self.publish_ack(host, seq, status, &detail);
+            }
+            ToWorker::RecoverItem { req, id, outgoing } => self.recover_item(req, id, outgoing),
+            ToWorker::RecoverEnd { req, ok, as_of } => self.recover_end(host, req, ok, as_of),
+            ToWorker::Position { position, .. } => {
+                if !self.link.catching_up {
+                    self.link.reached(position);
+                }
+            }
+            ToWorker::Resumed { position } => {
+                self.link.catching_up = false;
+                self.link.reached(position);
+            }
+            ToWorker::StatsAnswer { req, ok, online } => {
+                self.stats_answer(host, req, ok, &online);
+            }
+            ToWorker::NewestAnswer { req, id } => self.newest_answer(host, req, id),
+            ToWorker::Welcome {
+                version,
+                position,
+                software,
+            } => {
+                if !self.link.resumes {
+                    self.link.reached(position);
+                } else if position < self.link.position {
+                    self.start_over(host, position);
+                }
+                if self.link.failures() > 0 {
+                    host.log(
+                        Level::Notice,
+                        format_args!(
+                            "the push sidecar is back (push-sidecar {software}, link {version})"
+                        ),
+                    );
+                }
+                self.link.welcomed();
+            }
+            ToWorker::Refused { reason } => {
+                host.log(
+                    Level::Error,
+                    format_args!("the push sidecar refuses this worker: {reason}"),
+                );
+                self.give_up_link(host);
+            }
+            ToWorker::Pong => {}
+        }
+        Ok(())
+    }
+
+    /// The sidecar has come back with another store, whose ids are lower than those we have seen.
+    /// What is newer there must not be taken for old.
+    fn start_over<H: Host>(&mut self, host: &mut H, position: Mid) {
+        host.log(
+            Level::Warn,
+            format_args!("the push store's message ids went back; has it been replaced?"),
+        );
+        self.link.position = position;
+        for id in self.sessions.ids() {
+            if let Some(session) = self.sessions.get_mut(id.index()) {
+                session.last = session.last.min(position);
+            }
+        }
+    }
+
+    fn newest_answer<H: Host>(&mut self, host: &mut H, req: u32, id: Option<Mid>) {
+        let Some(poll) = self.newest.remove(&req) else {
+            return;
+        };
+        if let Some(index) = self.sessions.find(poll) {
+            let last = id.map_or(LastMessageId::Empty, LastMessageId::Is);
+            self.answer(host, index, Response::nothing_new(last));
+        }
+    }
+
+    /// What is to be sent on the link.
+    pub fn link_output(&self) -> &[u8] {
+        self.link.output()
+    }
+
+    /// The first `len` bytes of [`Engine::link_output`] were sent.
+    pub fn link_sent(&mut self, len: usize) {
+        self.link.sent(len);
+    }
+
+    pub(super) fn tick_link<H: Host>(&mut self, host: &mut H) {
+        match self.link.due(host.now()) {
+            Due::Nothing => {}
+            Due::Connect => host.connect_link(),
+            Due::Ping => {
+                self.link.send(&ToSidecar::Ping);
+                host.wake_link();
+            }
+            Due::GiveUp => {
+                host.log(
+                    Level::Error,
+                    format_args!("the push sidecar has been silent for 15 s, reconnecting"),
+                );
+                self.give_up_link(host);
+            }
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! Sessions come, say something, and go.
+
+use push_link::ToSidecar;
+use push_protocol::frame::{self, Event, Opcode};
+use push_protocol::request::{self, Command};
+use push_protocol::{ApiError, ChannelKey, Mid};
+
+use super::{Engine, SessionId, Subscriber};
+use crate::delivery::Shared;
+use crate::outbox::Outbox;
+use crate::publishing::Asker;
+use crate::response::LastMessageId;
+use crate::session::{Kind, Recovery, Session, State};
+use crate::slab::Id;
+use crate::{Conn, Format, Host, Request, Response, SettingsId};
+
+/// The payload of our pings (PROTOCOL.md, section 9.5).
+const PING: &[u8] = b"ws ping";
+
+/// Going away (RFC 6455, section 7.4.1).
+const GOING_AWAY: u16 = 1001;
+
+impl Engine {
+    /// A WebSocket whose 101 is written and whose connection is detached. `None` as subscriber: a
+    /// void channel list; the engine closes it with 4010.
+    pub fn open_websocket<H: Host>(
+        &mut self,
+        host: &mut H,
+        conn: Conn,
+        settings: SettingsId,
+        subscriber: Option<Subscriber>,
+    ) -> SessionId {
+        self.counters.websockets += 1;
+        let format = subscriber.as_ref().map_or(Format::Text, |s| s.format);
+        let id = self
+            .sessions
+            .insert(Session::new(conn.0, Kind::WebSocket, settings, format));
+        let index = id.index();
+        match subscriber {
+            None => self.close_with_error(host, index, ApiError::WrongChannelId),
+            Some(_) if self.leaving => self.say_goodbye(host, index),
+            Some(subscriber) => {
+                let pings = self.locations[usize::from(settings.0)].pings;
+                self.schedule
+                    .put(&mut self.sessions, index, pings, host.now());
+                self.listen(host, index, &subscriber);
+            }
+        }
+        SessionId(id.0)
+    }
+
+    /// A long poll. Answered through [`Host::respond`], maybe within this call.
+    pub fn open_poll<H: Host>(
+        &mut self,
+        host: &mut H,
+        request: Request,
+        subscriber: Subscriber,
+    ) -> SessionId {
+        self.counters.polls += 1;
+        let settings = subscriber.settings;
+        let id = self.sessions.insert(Session::new(
+            request.0,
+            Kind::Poll,
+            settings,
+            subscriber.format,
+        ));
+        let index = id.index();
+        let polls = self.locations[usize::from(settings.0)].polls;
+        self.schedule
+            .put(&mut self.sessions, index, polls, host.now());
+        self.listen(host, index, &subscriber);
+        if self.leaving {
+            self.say_goodbye(host, index);
+        }
+        SessionId(id.0)
+    }
+
+    /// Joins the hub, subscribes what is new to this worker, asks for history.
+    fn listen<H: Host>(&mut self, host: &mut H, index: u32, subscriber: &Subscriber) {
+        let mut keys: Vec<ChannelKey> = Vec::with_capacity(4);
+        let mut places = Vec::with_capacity(4);
+        let mut fresh = Vec::new();
+        for key in subscriber.channels.receivers() {
+            if keys.contains(&key) {
+                continue;
+            }
+            keys.push(key);
+            let (place, first) = self.hub.join(key, index);
+            places.push(place);
+            if first {
+                fresh.push(key);
+            }
+        }
+        if !fresh.is_empty() {
+            let seq = self.next_req();
+            self.link.send(&ToSidecar::Subscribe {
+                seq,
+                channels: fresh,
+            });
+            host.wake_link();
+        }
+        let req = self.next_req();
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        session.places = places.into_boxed_slice();
+        session.last = self.link.position;
+        let Some(after) = subscriber.mid else { return };
+        session.last = after;
+        session.has_mid = true;
+        session.recovery = Some(Box::new(Recovery {
+            req,
+            after,
+            items: Vec::new(),
+            held: Vec::new(),
+            held_bytes: 0,
+        }));
+        self.recoveries.insert(req, self.sessions.id(index));
+        self.link.send(&ToSidecar::Recover {
+            req,
+            after,
+            channels: keys,
+        });
+        host.wake_link();
+    }
+
+    /// Bytes came in on a WebSocket. Unknown ids (a session that was just closed) are ignored, here
+    /// and in the following methods.
+    pub fn received<H: Host>(&mut self, host: &mut H, id: SessionId, bytes: &[u8]) {
+        let Some(index) = self.sessions.find(Id(id.0)) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        if session.state == State::Deaf {
+            return;
+        }
+        let max_payload = self.locations[usize::from(session.settings.0)]
+            .settings
+            .max_payload;
+        let mut events = Vec::new();
+        let result = session.decoder.feed(bytes, max_payload, &mut |event| {
+            events.push(event);
+            true
+        });
+        for event in events {
+            // An event may end the session; what follows it is nobody's.
+            if self.sessions.find(Id(id.0)).is_none() {
+                return;
+            }
+            self.event(host, index, event);
+        }
+        if let Err(error) = result
+            && self.sessions.find(Id(id.0)).is_some()
+        {
+            self.close_with(host, index, error.close_code(), "", State::Deaf);
+        }
+    }
+
+    fn event<H: Host>(&mut self, host: &mut H, index: u32, event: Event) {
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        let open = session.state == State::Open;
+        match event {
+            Event::Close { code, reason } => {
+                if open {
+                    let reason = std::str::from_utf8(&reason).unwrap_or_default();
+                    self.answer_close(host, index, code, reason);
+                } else {
+                    self.drop_session(host, index);
+                }
+            }
+            Event::Pong(_) => session.awaits_pong = false,
+            Event::Ping(data) if open => {
+                self.send(host, index, frame::encode(Opcode::Pong, &data).into());
+            }
+            Event::Message { data, .. } if open && session.format == Format::Binary => {
+                self.client_request(host, index, &data);
+            }
+            Event::Ping(_) | Event::Message { .. } => {}
+        }
+    }
+
+    /// PROTOCOL.md, section 5.3.
+    fn client_request<H: Host>(&mut self, host: &mut H, index: u32, data: &[u8]) {
+        let Some(session) = self.sessions.get(index) else {
+            return;
+        };
+        let settings = &self.locations[usize::from(session.settings.0)].settings;
+        let receivers = session.receivers(&self.hub);
+        let public_id = receivers
+            .iter()
+            .find(|key| !key.is_private())
+            .map(|key| key.id);
+        let now = (host.unix_ms() / 1000) as u32;
+        let asker = Asker::Session(self.sessions.id(index));
+        match request::client(data, &settings.limits, &settings.verifier, public_id, now) {
+            Ok(Command::Publish(messages)) => {
+                self.publish_for(host, asker, messages);
+            }
+            Ok(Command::ChannelStats(channels)) => {
+                self.ask(host, asker, Format::Binary, channels);
+            }
+            Ok(Command::ServerStats) => {
+                self.close_with_error(host, index, ApiError::CommandNotAllowed);
+            }
+            Err(error) => self.close_with_error(host, index, error),
+        }
+    }
+
+    /// The peer ended the stream, or the connection broke: the host is asked to close it.
+    pub fn ended<H: Host>(&mut self, host: &mut H, id: SessionId) {
+        if let Some(index) = self.sessions.find(Id(id.0)) {
+            self.drop_session(host, index);
+        }
+    }
+
+    /// The socket has room again.
+    pub fn writable<H: Host>(&mut self, host: &mut H, id: SessionId) {
+        let Some(index) = self.sessions.find(Id(id.0)) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        let conn = Conn(session.handle);
+        let Some(outbox) = &mut session.outbox else {
+            return;
+        };
+        while let Some(head) = outbox.head() {
+            match host.write(conn, head) {
+                Ok(written) => {
+                    if !outbox.advance(written) {
+                        return;
+                    }
+                }
+                Err(_) => return self.drop_session(host, index),
+            }
+        }
+        let last = outbox.last;
+        session.outbox = None;
+        if last {
+            self.written_last(host, index);
+        }
+    }
+
+    /// The host itself freed the connection or the request behind a session: forget it, call
+    /// nothing for it.
+    pub fn forget<H: Host>(&mut self, host: &mut H, id: SessionId) {
+        if let Some(index) = self.sessions.find(Id(id.0)) {
+            self.remove(host, index);
+        }
+    }
+
+    /// Says goodbye to one session because the worker leaves: close frame 1001 for a WebSocket, 304
+    /// for a long poll.
+    pub fn leave<H: Host>(&mut self, host: &mut H, id: SessionId) {
+        if let Some(index) = self.sessions.find(Id(id.0)) {
+            self.say_goodbye(host, index);
+        }
+    }
+
+    /// Says goodbye to every session, and to those that still come; publishes under way are
+    /// finished. [`Engine::busy`] tells when that is done.
+    pub fn leave_all<H: Host>(&mut self, host: &mut H) {
+        self.leaving = true;
+        for id in self.sessions.ids() {
+            self.leave(host, SessionId(id.0));
+        }
+    }
+
+    fn say_goodbye<H: Host>(&mut self, host: &mut H, index: u32) {
+        let Some(session) = self.sessions.get(index) else {
+            return;
+        };
+        match session.kind {
+            Kind::WebSocket if session.state == State::Open => {
+                self.close_with(host, index, GOING_AWAY, "", State::Closing);
+            }
+            Kind::WebSocket => {}
+            Kind::Poll => {
+                let last = last_message_id(session.last);
+                self.answer(host, index, Response::nothing_new(last));
+            }
+        }
+    }
+
+    // Writing and closing -----------------------------------------------------------------------
+
+    /// Writes a frame to a WebSocket, or queues it; who does not read is cut off.
+    pub(super) fn send<H: Host>(&mut self, host: &mut H, index: u32, frame: Shared) {
+        let Some(session) = self.sessions.get(index) else {
+            return;
+        };
+        let max_queue = self.locations[usize::from(session.settings.0)]
+            .settings
+            .max_queue;
+        let waiting = session.outbox.as_ref().map_or(0, |outbox| outbox.bytes());
+        if waiting > 0 && waiting + frame.len() > max_queue {
+            self.counters.slow += 1;
+            return self.drop_session(host, index);
+        }
+        self.send_history(host, index, frame);
+    }
+
+    /// The same without a limit: history has its own (PROTOCOL.md, section 11).
+    pub(super) fn send_history<H: Host>(&mut self, host: &mut H, index: u32, frame: Shared) {
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        let conn = Conn(session.handle);
+        if let Some(outbox) = &mut session.outbox {
+            if !outbox.last {
+                outbox.push(frame);
+            }
+            return;
+        }
+        match host.write(conn, &frame) {
+            Ok(written) if written == frame.len() => {}
+            Ok(written) => session.outbox = Some(Box::new(Outbox::new(frame, written))),
+            Err(_) => self.drop_session(host, index),
+        }
+    }
+
+    /// An error on a WebSocket (PROTOCOL.md, section 4).
+    pub(super) fn close_with_error<H: Host>(&mut self, host: &mut H, index: u32, error: ApiError) {
+        self.close_with(
+            host,
+            index,
+            error.code(),
+            &error.to_string(),
+            State::Closing,
+        );
+    }
+
+    /// Sends our close frame; the session stays until the peer has answered or its time is up.
+    fn close_with<H: Host>(
+        &mut self,
+        host: &mut H,
+        index: u32,
+        code: u16,
+        reason: &str,
+        to: State,
+    ) {
+        self.unlisten(host, index);
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        if session.state != State::Open {
+            session.state = to;
+            return;
+        }
+        session.state = to;
+        self.schedule
+            .put(&mut self.sessions, index, self.closing, host.now());
+        self.send(host, index, frame::close(code, reason).into());
+        self.mark_last(host, index);
+    }
+
+    /// The peer closed: the same code goes back.
+    fn answer_close<H: Host>(&mut self, host: &mut H, index: u32, code: Option<u16>, reason: &str) {
+        let reply = match code {
+            Some(code) => frame::close(code, reason),
+            None => frame::encode(Opcode::Close, &[]),
+        };
+        self.unlisten(host, index);
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        // Both have said it all: whatever comes now ends the session.
+        session.state = State::Deaf;
+        self.schedule
+            .put(&mut self.sessions, index, self.closing, host.now());
+        self.send(host, index, reply.into());
+        match self
+            .sessions
+            .get_mut(index)
+            .map(|session| session.outbox.is_some())
+        {
+            Some(true) => self.mark_last(host, index),
+            Some(false) => self.drop_session(host, index),
+            None => {}
+        }
+    }
+
+    fn mark_last<H: Host>(&mut self, host: &mut H, index: u32) {
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        match &mut session.outbox {
+            Some(outbox) => outbox.last = true,
+            None => self.written_last(host, index),
+        }
+    }
+
+    fn written_last<H: Host>(&mut self, host: &mut H, index: u32) {
+        if let Some(session) = self.sessions.get(index) {
+            host.finish_writes(Conn(session.handle));
+        }
+    }
+
+    /// Answers a poll and forgets it.
+    pub(super) fn answer<H: Host>(&mut self, host: &mut H, index: u32, response: Response) {
+        if let Some(session) = self.remove(host, index) {
+            host.respond(Request(session.handle), response);
+        }
+    }
+
+    /// Forgets a session and has its connection closed, or its request answered.
+    pub(super) fn drop_session<H: Host>(&mut self, host: &mut H, index: u32) {
+        let Some(session) = self.remove(host, index) else {
+            return;
+        };
+        match session.kind {
+            Kind::WebSocket => host.close(Conn(session.handle)),
+            Kind::Poll => host.respond(Request(session.handle), Response::unavailable()),
+        }
+    }
+
+    /// Forgets a session.
+    pub(super) fn remove<H: Host>(&mut self, host: &mut H, index: u32) -> Option<Session> {
+        self.unlisten(host, index);
+        self.schedule.take(&mut self.sessions, index);
+        let session = self.sessions.remove(index)?;
+        match session.kind {
+            Kind::WebSocket => self.counters.websockets -= 1,
+            Kind::Poll => self.counters.polls -= 1,
+        }
+        Some(session)
+    }
+
+    /// Takes a session out of the hub; it gets no more messages.
+    fn unlisten<H: Host>(&mut self, host: &mut H, index: u32) {
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        if let Some(recovery) = session.recovery.take() {
+            self.recoveries.remove(&recovery.req);
+        }
+        let places = std::mem::take(&mut session.places);
+        let mut emptied = Vec::new();
+        for &place in &places {
+            let left = self.hub.leave(place);
+            emptied.extend(left.emptied);
+            // Whoever took over the position has to know it.
+            let moved = left.moved.and_then(|moved| self.sessions.get_mut(moved));
+            if let Some(session) = moved {
+                for other in &mut session.places {
+                    if other.slot == place.slot {
+                        other.position = place.position;
+                    }
+                }
+            }
+        }
+        if !emptied.is_empty() && self.link.is_up() {
+            self.link
+                .send(&ToSidecar::Unsubscribe { channels: emptied });
+            host.wake_link();
+        }
+    }
+
+    /// The ping interval is over.
+    pub(super) fn ping_due<H: Host>(&mut self, host: &mut H, index: u32) {
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        if session.awaits_pong {
+            return self.drop_session(host, index);
+        }
+        session.awaits_pong = true;
+        let pings = self.locations[usize::from(session.settings.0)].pings;
+        self.schedule
+            .put(&mut self.sessions, index, pings, host.now());
+        self.send(host, index, frame::encode(Opcode::Ping, PING).into());
+    }
+
+    /// A poll has waited long enough. Without a `mid` of its own the client is told the newest.
+    pub(super) fn poll_due<H: Host>(&mut self, host: &mut H, index: u32) {
+        self.schedule.take(&mut self.sessions, index);
+        let req = self.next_req();
+        let Some(session) = self.sessions.get(index) else {
+            return;
+        };
+        if session.has_mid {
+            let last = LastMessageId::Is(session.last);
+            return self.answer(host, index, Response::nothing_new(last));
+        }
+        if !self.link.is_up() {
+            let last = last_message_id(session.last);
+            return self.answer(host, index, Response::nothing_new(last));
+        }
+        let channels = session.receivers(&self.hub);
+        self.newest.insert(req, self.sessions.id(index));
+        self.link.send(&ToSidecar::Newest { req, channels });
+        host.wake_link();
+    }
+}
+
+/// Where a poll that was sent nothing goes on.
+pub(super) fn last_message_id(last: Mid) -> LastMessageId {
+    if last == Mid::ZERO {
+        LastMessageId::Empty
+    } else {
+        LastMessageId::Is(last)
+    }
+}

@@ -1,0 +1,165 @@
+//! Publishes and questions that wait for the sidecar's answer.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use push_link::{PublishItem, ToSidecar};
+use push_protocol::ChannelKey;
+use push_protocol::request::Publication;
+
+use crate::Format;
+use crate::Request;
+use crate::slab::Id;
+
+/// How long a publish waits for the sidecar or the store, milliseconds.
+pub const PATIENCE: u64 = 5_000;
+/// How long after "not now" it is sent again, milliseconds.
+const RETRY_AFTER: u64 = 100;
+/// Bytes of publishes that may wait; beyond it publishers get 503 at once.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Who gets the answer to a question.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asker {
+    /// An HTTP request.
+    Request(Request),
+    /// A WebSocket client.
+    Session(Id),
+    /// Somebody who has gone.
+    Nobody,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    asker: Asker,
+    /// The whole frame: it is sent again under the same token when the link broke under it.
+    frame: Vec<u8>,
+    deadline: u64,
+}
+
+/// The publishes under way, by their sequence numbers.
+#[derive(Debug, Default)]
+pub struct Publishing {
+    waiting: BTreeMap<u64, Waiting>,
+    retries: VecDeque<(u64, u64)>,
+    last_seq: u64,
+    bytes: usize,
+}
+
+impl Publishing {
+    /// Takes a publish in; `None` when too much waits already.
+    pub fn add(&mut self, asker: Asker, messages: Vec<Publication>, now: u64) -> Option<u64> {
+        let size: usize = messages.iter().map(|m| m.rest.len()).sum();
+        if self.bytes + size > MAX_BYTES {
+            return None;
+        }
+        self.last_seq += 1;
+        let seq = self.last_seq;
+        let messages = messages
+            .into_iter()
+            .map(|m| PublishItem {
+                expiry: m.expiry,
+                label: m.label,
+                receivers: m
+                    .receivers
+                    .into_iter()
+                    .map(|r| (r.key, r.signature.into()))
+                    .collect(),
+                rest: m.rest.into(),
+            })
+            .collect();
+        let mut frame = Vec::with_capacity(size + 128);
+        ToSidecar::Publish { seq, messages }.encode(&mut frame);
+        self.bytes += frame.len();
+        self.waiting.insert(
+            seq,
+            Waiting {
+                asker,
+                frame,
+                deadline: now + PATIENCE,
+            },
+        );
+        Some(seq)
+    }
+
+    /// The frame of a publish that is still waiting.
+    pub fn frame(&self, seq: u64) -> Option<&[u8]> {
+        self.waiting.get(&seq).map(|waiting| &waiting.frame[..])
+    }
+
+    /// The frames of all, in order: what a new link is sent.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        self.waiting.values().map(|waiting| &waiting.frame[..])
+    }
+
+    /// Whether any publish waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The publish is done with; who waits for its answer?
+    pub fn finish(&mut self, seq: u64) -> Option<Asker> {
+        let waiting = self.waiting.remove(&seq)?;
+        self.bytes -= waiting.frame.len();
+        Some(waiting.asker)
+    }
+
+    /// Nobody waits for the answer any more.
+    pub fn abandon(&mut self, seq: u64) {
+        if let Some(waiting) = self.waiting.get_mut(&seq) {
+            waiting.asker = Asker::Nobody;
+        }
+    }
+
+    /// The store said "not now": sent again a little later.
+    pub fn retry_later(&mut self, seq: u64, now: u64) {
+        if self.waiting.contains_key(&seq) {
+            self.retries.push_back((now + RETRY_AFTER, seq));
+        }
+    }
+
+    /// A new link was sent everything: what was to be sent again is among it.
+    pub fn sent_all(&mut self) {
+        self.retries.clear();
+    }
+
+    /// A publish to be sent again now.
+    pub fn next_retry(&mut self, now: u64) -> Option<u64> {
+        let (at, seq) = *self.retries.front()?;
+        (at <= now).then(|| {
+            self.retries.pop_front();
+            seq
+        })
+    }
+
+    /// A publish whose time is up.
+    pub fn expired(&mut self, now: u64) -> Option<(u64, Asker)> {
+        let (&seq, waiting) = self.waiting.first_key_value()?;
+        if waiting.deadline > now {
+            return None;
+        }
+        Some((seq, self.finish(seq)?))
+    }
+
+    /// When something is due.
+    pub fn next(&self) -> Option<u64> {
+        let deadline = self
+            .waiting
+            .first_key_value()
+            .map(|(_, waiting)| waiting.deadline);
+        let retry = self.retries.front().map(|&(at, _)| at);
+        deadline.into_iter().chain(retry).min()
+    }
+}
+
+/// A question about which channels are online.
+#[derive(Debug)]
+pub struct Question {
+    /// Who asks.
+    pub asker: Asker,
+    /// In which form the answer goes out.
+    pub format: Format,
+    /// What was asked.
+    pub channels: Vec<ChannelKey>,
+    /// When the asker stops waiting.
+    pub deadline: u64,
+}

@@ -1,0 +1,444 @@
+//! What subscribers get: live messages, history, the end of polls, closing.
+
+mod support;
+
+use push_link::{FLAG_LATE, ToSidecar, ToWorker};
+use push_protocol::frame::Event;
+use push_worker::{Format, LastMessageId, Settings};
+use support::*;
+
+#[test]
+fn a_channel_is_subscribed_once_and_given_up_with_its_last_subscriber() {
+    let mut world = World::new();
+    let first = world.websocket(1, &[(1, true), (2, false)], None);
+    let ToSidecar::Subscribe { channels, .. } = &world.heard()[0] else {
+        panic!()
+    };
+    assert_eq!(channels, &[private(1), public(101), private(2)]);
+    let second = world.websocket(2, &[(2, false)], None);
+    assert_eq!(world.heard(), []);
+    world.engine.ended(&mut world.host, first);
+    assert_eq!(
+        world.heard(),
+        [ToSidecar::Unsubscribe {
+            channels: vec![private(1), public(101)]
+        }]
+    );
+    world.engine.ended(&mut world.host, second);
+    assert_eq!(
+        world.heard(),
+        [ToSidecar::Unsubscribe {
+            channels: vec![private(2)]
+        }]
+    );
+    assert!(world.host.sockets[&1].closed && world.host.sockets[&2].closed);
+    assert_empty(&world);
+}
+
+#[test]
+fn a_message_to_several_of_its_channels_comes_once() {
+    let mut world = World::new();
+    world.websocket(1, &[(1, true), (2, false), (2, false)], None);
+    world.deliver(5, &[private(1), public(101), private(2)]);
+    world.deliver(6, &[private(2)]);
+    assert_eq!(world.got(1).0, [[5], [6]]);
+}
+
+#[test]
+fn a_public_message_reaches_the_pair_only() {
+    let mut world = World::new();
+    world.websocket(1, &[(1, true)], None);
+    world.websocket(2, &[(1, false)], None);
+    world.deliver(5, &[public(101)]);
+    assert_eq!((world.ids(1), world.ids(2)), (vec![5], vec![]));
+}
+
+#[test]
+fn live_messages_wait_for_history_and_nothing_comes_twice() {
+    let mut world = World::new();
+    world.websocket(1, &[(1, true)], Some(3));
+    let req = world.heard_recover();
+    world.deliver(6, &[private(1)]);
+    world.deliver(7, &[private(1), public(101)]);
+    assert_eq!(world.ids(1), [0u64; 0]);
+    world.item(req, 4);
+    world.item(req, 6);
+    world.recovered(req, 7);
+    assert_eq!(world.got(1).0, [[4, 6, 7]]);
+    world.deliver(8, &[private(1)]);
+    assert_eq!(world.ids(1), [4, 6, 7, 8]);
+}
+
+#[test]
+fn an_empty_history_sends_nothing() {
+    let mut world = World::new();
+    world.websocket(1, &[(1, false)], Some(3));
+    let req = world.heard_recover();
+    world.recovered(req, 9);
+    assert_eq!(world.got(1).0, Vec::<Vec<u64>>::new());
+    world.deliver(10, &[private(1)]);
+    assert_eq!(world.ids(1), [10]);
+}
+
+#[test]
+fn a_history_that_cannot_be_read_closes_with_4011() {
+    let mut world = World::new();
+    world.websocket(1, &[(1, false)], Some(3));
+    let req = world.heard_recover();
+    world.say(&ToWorker::RecoverEnd {
+        req,
+        ok: false,
+        as_of: mid(0),
+    });
+    assert_eq!(world.got(1).1, Some(4011));
+    world.poll(2, &[(1, false)], Some(3));
+    let req = world.heard_recover();
+    world.say(&ToWorker::RecoverEnd {
+        req,
+        ok: false,
+        as_of: mid(0),
+    });
+    assert_eq!(world.host.answers[&2].status, 400);
+    assert_eq!(
+        world.host.answers[&2].body,
+        "4011: Couldn't get last messages."
+    );
+}
+
+#[test]
+fn a_late_announcement_is_delivered_behind_newer_ones() {
+    let mut world = World::new();
+    world.websocket(1, &[(1, true)], None);
+    world.deliver(5, &[private(1)]);
+    world.deliver_flagged(4, &[private(1), public(101)], FLAG_LATE);
+    world.deliver(6, &[private(1)]);
+    assert_eq!(world.ids(1), [5, 4, 6]);
+}
+
+#[test]
+fn a_void_list_is_closed_with_4010() {
+    let mut world = World::new();
+    world.host.sockets.entry(1).or_default();
+    let id =
+        world
+            .engine
+            .open_websocket(&mut world.host, push_worker::Conn(1), world.settings, None);
+    let events = server_frames(&world.host.sockets[&1].written);
+    assert_eq!(
+        events,
+        [Event::Close {
+            code: Some(4010),
+            reason: b"4010: Wrong Channel Id.".to_vec()
+        }]
+    );
+    assert!(world.host.sockets[&1].finished && !world.host.sockets[&1].closed);
+    // The peer answers, then it is closed.
+    world.engine.received(
+        &mut world.host,
+        id,
+        &client_frame(8, &4010u16.to_be_bytes()),
+    );
+    assert!(world.host.sockets[&1].closed);
+    assert_empty(&world);
+}
+
+#[test]
+fn a_peer_that_does_not_answer_our_close_is_cut_off() {
+    let mut world = World::new();
+    let id = world.websocket(1, &[(1, false)], None);
+    world
+        .engine
+        .received(&mut world.host, id, &[0xff, 0xff, 0, 0, 0, 0]);
+    assert_eq!(world.got(1).1, Some(1002));
+    world.pass(4_999);
+    assert!(!world.host.sockets[&1].closed);
+    world.pass(1);
+    assert!(world.host.sockets[&1].closed);
+    assert_empty(&world);
+}
+
+#[test]
+fn a_close_is_answered_with_its_code_and_reason() {
+    let mut world = World::new();
+    let id = world.websocket(1, &[(1, false)], None);
+    world
+        .engine
+        .received(&mut world.host, id, &client_frame(8, b"\x03\xe8bye"));
+    let events = server_frames(&world.host.sockets[&1].written);
+    assert_eq!(
+        events,
+        [Event::Close {
+            code: Some(1000),
+            reason: b"bye".to_vec()
+        }]
+    );
+    assert!(world.host.sockets[&1].closed);
+    assert_empty(&world);
+}
+
+#[test]
+fn pings_are_answered_and_sent_and_a_silent_peer_is_cut_at_the_second() {
+    let mut world = World::new();
+    let id = world.websocket(1, &[(1, false)], None);
+    world
+        .engine
+        .received(&mut world.host, id, &client_frame(9, b"alive"));
+    world.pass(120_000);
+    world
+        .engine
+        .received(&mut world.host, id, &client_frame(10, b"ws ping"));
+    world.pass(120_000);
+    let events = server_frames(&world.host.sockets[&1].written);
+    let ping = Event::Ping(b"ws ping".to_vec());
+    assert_eq!(events, [Event::Pong(b"alive".to_vec()), ping.clone(), ping]);
+    assert!(!world.host.sockets[&1].closed);
+    world.pass(120_000);
+    assert!(world.host.sockets[&1].closed);
+    assert_eq!(world.got(1).1, None);
+}
+
+#[test]
+fn a_poll_is_answered_by_one_live_message() {
+    let mut world = World::new();
+    world.poll(1, &[(1, true)], None);
+    world.deliver(5, &[private(1)]);
+    world.deliver(6, &[private(1)]);
+    let answer = &world.host.answers[&1];
+    assert_eq!(answer.status, 200);
+    let body = std::str::from_utf8(&answer.body).unwrap();
+    assert!(
+        body.contains("\"id\":5,") && !body.contains("\"id\":6,"),
+        "{body}"
+    );
+    assert_empty(&world);
+}
+
+#[test]
+fn a_poll_with_mid_gets_history_at_once() {
+    let mut world = World::new();
+    world.poll(1, &[(1, true)], Some(3));
+    let req = world.heard_recover();
+    world.item(req, 4);
+    world.item(req, 5);
+    world.recovered(req, 5);
+    let body = std::str::from_utf8(&world.host.answers[&1].body).unwrap();
+    assert!(
+        body.contains("\"id\":4,") && body.contains("\"id\":5,"),
+        "{body}"
+    );
+    assert_empty(&world);
+}
+
+#[test]
+fn the_end_of_a_poll_tells_where_to_go_on() {
+    let mut world = World::new();
+    world.poll(1, &[(1, false)], Some(3));
+    let req = world.heard_recover();
+    world.recovered(req, 9);
+    world.poll(2, &[(1, false)], None);
+    world.poll(3, &[(1, false)], None);
+    world.pass(40_000);
+    assert_eq!(world.host.answers[&1].status, 304);
+    assert_eq!(
+        world.host.answers[&1].last_message_id,
+        Some(LastMessageId::Is(mid(3)))
+    );
+    let reqs: Vec<u32> = world
+        .heard()
+        .iter()
+        .filter_map(|f| {
+            if let ToSidecar::Newest { req, .. } = f {
+                Some(*req)
+            } else {
+                None
+            }
+        })
+        .collect();
+    world.say(&ToWorker::NewestAnswer {
+        req: reqs[0],
+        id: Some(mid(8)),
+    });
+    world.say(&ToWorker::NewestAnswer {
+        req: reqs[1],
+        id: None,
+    });
+    assert_eq!(
+        world.host.answers[&2].last_message_id,
+        Some(LastMessageId::Is(mid(8)))
+    );
+    assert_eq!(
+        world.host.answers[&3].last_message_id,
+        Some(LastMessageId::Empty)
+    );
+    assert_empty(&world);
+}
+
+#[test]
+fn an_impossible_mid_does_not_silence_a_subscriber() {
+    let mut world = World::new();
+    world.websocket(1, &[(1, false)], Some(1_000_000));
+    let req = world.heard_recover();
+    world.deliver(5, &[private(1)]);
+    world.recovered(req, 5);
+    world.deliver(6, &[private(1)]);
+    assert_eq!(world.ids(1), [5, 6]);
+}
+
+#[test]
+fn a_reader_that_stops_is_cut_off_alone() {
+    let mut world = World::with(Settings {
+        max_queue: 200,
+        ..Settings::default()
+    });
+    world.websocket(1, &[(1, false)], None);
+    world.websocket(2, &[(1, false)], None);
+    world.host.sockets.get_mut(&1).unwrap().room = Some(10);
+    for n in 1..=10 {
+        world.deliver(n, &[private(1)]);
+    }
+    assert!(world.host.sockets[&1].closed);
+    assert_eq!(world.ids(2), (1..=10).collect::<Vec<_>>());
+    assert_eq!(world.engine.counters().slow, 1);
+}
+
+#[test]
+fn what_waits_goes_out_in_order_when_there_is_room() {
+    let mut world = World::new();
+    let id = world.websocket(1, &[(1, false)], None);
+    world.host.sockets.get_mut(&1).unwrap().room = Some(7);
+    for n in 1..=5 {
+        world.deliver(n, &[private(1)]);
+    }
+    while world.ids(1).len() < 5 {
+        world.host.sockets.get_mut(&1).unwrap().room = Some(11);
+        world.engine.writable(&mut world.host, id);
+    }
+    assert_eq!(world.ids(1), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_broken_socket_costs_itself_only() {
+    let mut world = World::new();
+    world.websocket(1, &[(1, false)], None);
+    world.websocket(2, &[(1, false)], None);
+    world.host.sockets.get_mut(&1).unwrap().broken = true;
+    world.deliver(1, &[private(1)]);
+    assert!(world.host.sockets[&1].closed);
+    assert_eq!(world.ids(2), [1]);
+    assert_eq!(world.engine.counters().websockets, 1);
+}
+
+#[test]
+fn a_big_fan_out_is_cut_up_and_keeps_every_session_in_order() {
+    let mut world = World::new();
+    for conn in 0..1000 {
+        let own = 2 + (conn % 50) as u8;
+        world.websocket(conn, &[(1, false), (own, false)], None);
+    }
+    world.deliver(1, &[private(1)]);
+    // Nothing has gone out yet; a later message brings the earlier one along.
+    world.deliver(2, &[private(10)]);
+    world.deliver(3, &[private(1), private(11)]);
+    world.deliver(4, &[private(11)]);
+    assert_eq!(world.ids(8), [1, 2]);
+    assert_eq!(world.ids(9), [1, 3, 4]);
+    assert_eq!(world.ids(0), [0u64; 0]);
+    assert!(world.engine.run(&mut world.host));
+    let done = (0..1000)
+        .filter(|&conn| !world.ids(conn).is_empty())
+        .count();
+    assert!((256..=300).contains(&done), "{done}");
+    world.run();
+    for conn in 0..1000 {
+        let expected: &[u64] = match conn % 50 {
+            8 => &[1, 2, 3],
+            9 => &[1, 3, 4],
+            _ => &[1, 3],
+        };
+        assert_eq!(world.ids(conn), expected, "{conn}");
+    }
+}
+
+#[test]
+fn who_leaves_or_comes_during_a_fan_out_is_treated_right() {
+    let mut world = World::new();
+    let ids: Vec<_> = (0..600)
+        .map(|conn| world.websocket(conn, &[(1, false)], None))
+        .collect();
+    world.deliver(1, &[private(1)]);
+    world.engine.run(&mut world.host);
+    for id in &ids[300..400] {
+        world.engine.ended(&mut world.host, *id);
+    }
+    for conn in 1000..1100 {
+        world.websocket(conn, &[(1, false)], None);
+    }
+    world.run();
+    world.deliver(2, &[private(1)]);
+    world.run();
+    for conn in (0..300).chain(400..600) {
+        assert_eq!(world.ids(conn), [1, 2], "{conn}");
+    }
+    for conn in 1000..1100 {
+        assert_eq!(world.ids(conn), [2], "{conn}");
+    }
+}
+
+#[test]
+fn leaving_says_goodbye() {
+    let mut world = World::new();
+    let websocket = world.websocket(1, &[(1, false)], None);
+    world.poll(2, &[(1, false)], Some(4));
+    world.engine.leave_all(&mut world.host);
+    assert_eq!(world.got(1).1, Some(1001));
+    assert_eq!(world.host.answers[&2].status, 304);
+    assert_eq!(
+        world.host.answers[&2].last_message_id,
+        Some(LastMessageId::Is(mid(4)))
+    );
+    assert_eq!(world.engine.busy(), 1);
+    world.engine.received(
+        &mut world.host,
+        websocket,
+        &client_frame(8, &1001u16.to_be_bytes()),
+    );
+    assert_empty(&world);
+}
+
+#[test]
+fn text_sessions_get_envelopes_and_their_frames_are_ignored() {
+    let mut world = World::new();
+    world.host.sockets.entry(1).or_default();
+    let subscriber = world.subscriber(&[(1, true)], None, Format::Text);
+    let id = world.engine.open_websocket(
+        &mut world.host,
+        push_worker::Conn(1),
+        world.settings,
+        Some(subscriber),
+    );
+    world
+        .engine
+        .received(&mut world.host, id, &client_frame(2, b"nonsense"));
+    world.deliver(5, &[private(1)]);
+    let events = server_frames(&world.host.sockets[&1].written);
+    let [Event::Message { data, .. }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    let text = std::str::from_utf8(data).unwrap();
+    assert!(text.starts_with("#!NGINXNMS!#{\"id\":5,\"mid\":\"") && text.ends_with("#!NGINXNME!#"));
+}
+
+#[test]
+fn a_client_request_that_is_wrong_closes_with_its_error() {
+    let mut world = World::new();
+    let id = world.websocket(1, &[(1, false)], None);
+    world
+        .engine
+        .received(&mut world.host, id, &client_frame(2, b""));
+    assert_eq!(world.got(1).1, Some(4012));
+    let id = world.websocket(2, &[(1, true)], None);
+    world
+        .engine
+        .received(&mut world.host, id, &client_frame(2, b""));
+    assert_eq!(world.got(2).1, Some(4013));
+}
