@@ -286,7 +286,7 @@ fn an_impossible_mid_does_not_silence_a_subscriber() {
 
 #[test]
 fn a_reader_that_stops_is_cut_off_alone() {
-    let mut world = World::with(Settings {
+    let mut world = World::with(&Settings {
         max_queue: 200,
         ..Settings::default()
     });

@@ -33,7 +33,7 @@ impl Engine {
     ) -> u64 {
         messages.retain(|message| !message.receivers.is_empty());
         if messages.is_empty() {
-            self.answer_asker(host, asker, Response::new(200));
+            answer_asker(host, asker, Response::new(200));
             return 0;
         }
         let Some(seq) = self.publishing.add(asker, messages, host.now()) else {
@@ -60,7 +60,7 @@ impl Engine {
             PublishStatus::Stored => {
                 if let Some(asker) = self.publishing.finish(seq) {
                     self.counters.published += 1;
-                    self.answer_asker(host, asker, Response::new(200));
+                    answer_asker(host, asker, Response::new(200));
                 }
             }
             PublishStatus::Unavailable => self.publishing.retry_later(seq, host.now()),
@@ -71,7 +71,7 @@ impl Engine {
                         format_args!("the push store refused a message: {detail}"),
                     );
                     self.counters.unpublished += 1;
-                    self.answer_asker(host, asker, Response::new(500));
+                    answer_asker(host, asker, Response::new(500));
                 }
             }
         }
@@ -103,14 +103,7 @@ impl Engine {
 
     fn not_published<H: Host>(&mut self, host: &mut H, asker: Asker) {
         self.counters.unpublished += 1;
-        self.answer_asker(host, asker, Response::unavailable());
-    }
-
-    /// Answers whoever waits. A WebSocket client is not told what became of its messages.
-    fn answer_asker<H: Host>(&mut self, host: &mut H, asker: Asker, response: Response) {
-        if let Asker::Request(request) = asker {
-            host.respond(request, response);
-        }
+        answer_asker(host, asker, Response::unavailable());
     }
 
     // Questions ---------------------------------------------------------------------------------
@@ -134,7 +127,7 @@ impl Engine {
         channels: Vec<ChannelKey>,
     ) -> u64 {
         if !self.link.is_up() {
-            self.answer_asker(host, asker, Response::unavailable());
+            answer_asker(host, asker, Response::unavailable());
             return 0;
         }
         let req = self.next_req();
@@ -167,7 +160,7 @@ impl Engine {
             return;
         };
         if !ok || online.len() != question.channels.len() {
-            return self.answer_asker(host, question.asker, Response::unavailable());
+            return answer_asker(host, question.asker, Response::unavailable());
         }
         let asked: Vec<(ChannelKey, bool)> = question
             .channels
@@ -214,5 +207,12 @@ impl Engine {
         } else if let Some(question) = self.questions.get_mut(&(id as u32)) {
             question.asker = Asker::Nobody;
         }
+    }
+}
+
+/// Answers whoever waits. A WebSocket client is not told what became of its messages.
+fn answer_asker<H: Host>(host: &mut H, asker: Asker, response: Response) {
+    if let Asker::Request(request) = asker {
+        host.respond(request, response);
     }
 }

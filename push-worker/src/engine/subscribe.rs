@@ -50,6 +50,10 @@ impl Engine {
     }
 
     /// A long poll. Answered through [`Host::respond`], maybe within this call.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a subscriber is used up by subscribing"
+    )]
     pub fn open_poll<H: Host>(
         &mut self,
         host: &mut H,

@@ -111,7 +111,7 @@ pub fn verifier() -> Verifier {
 }
 
 pub fn hex(id: [u8; 16]) -> String {
-    id.iter().map(|b| format!("{b:02x}")).collect()
+    format!("{:032x}", u128::from_be_bytes(id))
 }
 
 pub fn id(n: u8) -> [u8; 16] {
@@ -126,7 +126,7 @@ pub fn list(channels: &[(u8, bool)]) -> ChannelList {
         .map(|&(n, pair)| {
             let mut text = hex(id(n));
             if pair {
-                text += &format!(":{}", hex(id(n + 100)));
+                text = format!("{text}:{}", hex(id(n + 100)));
             }
             let signature = verifier.sign_text(text.as_bytes()).unwrap();
             format!("{text}.{signature}")
@@ -158,10 +158,10 @@ pub fn message(counter: u64) -> Vec<u8> {
 impl World {
     /// With the link up and welcomed at counter 0.
     pub fn new() -> Self {
-        Self::with(Settings::default())
+        Self::with(&Settings::default())
     }
 
-    pub fn with(settings: Settings) -> Self {
+    pub fn with(settings: &Settings) -> Self {
         let mut engine = Engine::new(7, 1, "test");
         let settings = engine.add_settings(Settings {
             verifier: Rc::new(verifier()),
