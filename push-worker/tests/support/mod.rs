@@ -165,7 +165,7 @@ impl World {
         let mut engine = Engine::new(7, 1, "test");
         let settings = engine.add_settings(Settings {
             verifier: Rc::new(verifier()),
-            ..settings
+            ..settings.clone()
         });
         let mut world = Self {
             engine,
