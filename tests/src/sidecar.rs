@@ -1,0 +1,76 @@
+//! The daemon under test.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::Process;
+use crate::{builds, wait};
+
+/// A running `push-sidecar`.
+pub struct Sidecar {
+    process: Process,
+    folder: PathBuf,
+    redis: Option<String>,
+}
+
+impl Sidecar {
+    /// Starts one on the socket `push-sidecar.sock` in `folder`, with the memory store or with
+    /// Redis at that address.
+    pub fn start(folder: &Path, redis: Option<String>) -> io::Result<Self> {
+        let process = Self::spawn(folder, redis.as_deref())?;
+        let mut sidecar = Self {
+            process,
+            folder: folder.to_owned(),
+            redis,
+        };
+        sidecar.wait_ready();
+        Ok(sidecar)
+    }
+
+    fn spawn(folder: &Path, redis: Option<&str>) -> io::Result<Process> {
+        let mut command = Command::new(builds::sidecar());
+        command.arg("serve").arg("--socket").arg(socket(folder));
+        command
+            .arg("--pid-file")
+            .arg(folder.join("push-sidecar.pid"));
+        if let Some(url) = redis {
+            command.args(["--redis", url]);
+        }
+        Process::spawn(&mut command, &folder.join("push-sidecar.log"))
+    }
+
+    fn wait_ready(&mut self) {
+        wait::until_blocking("push-sidecar takes connections", wait::SOON, || {
+            assert!(
+                self.process.ended().is_none(),
+                "push-sidecar: {}",
+                self.process.output()
+            );
+            UnixStream::connect(socket(&self.folder)).is_ok()
+        });
+    }
+
+    /// `kill -9`: nothing is tidied up.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after it was killed, on the same socket.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.process = Self::spawn(&self.folder, self.redis.as_deref())?;
+        self.wait_ready();
+        Ok(())
+    }
+
+    /// The process, for signals and logs.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+/// Where it listens.
+pub fn socket(folder: &Path) -> PathBuf {
+    folder.join("push-sidecar.sock")
+}
