@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -160,28 +161,9 @@ impl Host {
         Ok(socket)
     }
 
-    /// Waits until the sidecar knows a subscriber of each of these channels: with several workers
-    /// a publication could otherwise overtake the subscription.
+    /// [`until_online`] on this host.
     pub async fn until_online(&self, channels: &[Channel]) -> io::Result<()> {
-        for some in channels.chunks(100) {
-            let ids: Vec<_> = some
-                .iter()
-                .map(|channel| channel.private.as_str())
-                .collect();
-            let target = format!("/bitrix/pub/?CHANNEL_ID={}", ids.join("/"));
-            let end = std::time::Instant::now() + wait::SOON;
-            loop {
-                let answer = http1::once(&self.internal(), Request::get(&target)).await?;
-                if answer.status == 200
-                    && answer.text().matches("\"subscribers\"").count() == ids.len()
-                {
-                    break;
-                }
-                assert!(std::time::Instant::now() < end, "not online: {answer:?}");
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-        }
-        Ok(())
+        until_online(&self.internal(), channels).await
     }
 
     /// Publishes to private ids; whatever the answer is.
@@ -222,6 +204,29 @@ impl Drop for Host {
             );
         }
     }
+}
+
+/// Waits until the sidecar knows a subscriber of each of these channels: with several workers a
+/// publication could otherwise overtake the subscription. `internal` is where a backend asks.
+pub async fn until_online(internal: &Endpoint, channels: &[Channel]) -> io::Result<()> {
+    for some in channels.chunks(100) {
+        let ids: Vec<_> = some
+            .iter()
+            .map(|channel| channel.private.as_str())
+            .collect();
+        let target = format!("/bitrix/pub/?CHANNEL_ID={}", ids.join("/"));
+        let end = Instant::now() + wait::SOON;
+        loop {
+            let answer = http1::once(internal, Request::get(&target)).await?;
+            let online = answer.text().matches("\"subscribers\"").count();
+            if answer.status == 200 && online == ids.len() {
+                break;
+            }
+            assert!(Instant::now() < end, "not online: {answer:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    Ok(())
 }
 
 /// The last lines of a log.

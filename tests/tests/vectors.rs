@@ -1,0 +1,87 @@
+//! The recorded verdicts on channel strings, replayed over real HTTP and WebSockets.
+
+use std::fs;
+
+use push_tests::http1::{self, Http1, Request};
+use push_tests::websocket::Mode;
+use push_tests::{Key, Setup, TestResult, WebSocket, both_nginx, builds};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+both_nginx!(channel_strings_get_the_recorded_verdicts);
+
+fn vectors() -> Value {
+    let file = builds::repository().join("tests/vectors/signatures.json");
+    let text =
+        fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+async fn channel_strings_get_the_recorded_verdicts(mut setup: Setup) -> TestResult {
+    let vectors = vectors();
+    let text = |value: &Value| value.as_str().expect("a string").to_owned();
+    setup.keys = vec![Key(text(&vectors["security_key"]))];
+    // Some of the strings are long.
+    setup.conf.http = "large_client_header_buffers 4 32k;\n".into();
+    let host = setup.start()?;
+    let cases = vectors["channel_strings"]
+        .as_array()
+        .expect("an array")
+        .clone();
+    assert!(cases.len() > 50, "{} cases", cases.len());
+
+    let mut tasks = JoinSet::new();
+    for case in cases {
+        let (public, internal) = (host.public(), host.internal());
+        tasks.spawn(async move {
+            let id = text(&case["id"]);
+            let query = format!("?CHANNEL_ID={}", text(&case["raw_query_value"]));
+            let accepted = match text(&case["sub"]).as_str() {
+                "accept" => true,
+                "reject" => false,
+                other => panic!("{id}: verdict {other}"),
+            };
+            // A poll that is accepted is held; one that is not is answered at once.
+            let mut poll = Http1::connect(&public).await.expect("connects");
+            poll.send(&Request::get(&format!("/bitrix/sub/{query}")).to_bytes())
+                .await
+                .expect("is sent");
+            // A WebSocket that is accepted answers pings; one that is not is closed.
+            let target = format!("/bitrix/subws/{query}");
+            let mut socket = WebSocket::open(&public, &target, Mode::Text)
+                .await
+                .expect("a handshake");
+            if accepted {
+                socket
+                    .ping(b"accepted")
+                    .await
+                    .unwrap_or_else(|error| panic!("{id}: {error}"));
+                let held = tokio::time::timeout(std::time::Duration::ZERO, poll.response()).await;
+                assert!(held.is_err(), "{id}: the poll was answered: {held:?}");
+            } else {
+                assert_eq!(socket.closed().await.code, 4010, "{id}");
+                let answer = poll.response().await.expect("an answer");
+                assert_eq!(
+                    (answer.status, answer.text()),
+                    (400, "4010: Wrong Channel Id."),
+                    "{id}"
+                );
+            }
+            // The backend's rule, shown by its statistics.
+            let request = Request::get(&format!("/bitrix/pub/{query}"));
+            let answer = http1::once(&internal, request).await.expect("an answer");
+            match text(&case["pub"]).as_str() {
+                "accept" => assert_eq!(answer.status, 200, "{id}: {answer:?}"),
+                "reject" => {
+                    let expected = (400, "4017: No channels found.");
+                    assert_eq!((answer.status, answer.text()), expected, "{id}");
+                }
+                other => panic!("{id}: verdict {other}"),
+            }
+        });
+    }
+    while let Some(outcome) = tasks.join_next().await {
+        outcome?;
+    }
+    Ok(())
+}
