@@ -10,7 +10,7 @@ use crate::{ChannelKey, Mid};
 const FIRST: u8 = 1 << 3 | 2;
 const OUTGOING_MESSAGE: u8 = 3 << 3 | 2;
 
-/// IPCMessage: receivers, outgoingMessageId, outgoingMessage.
+/// `IPCMessage`: receivers, outgoingMessageId, outgoingMessage.
 static IPC_MESSAGE: Schema = &[
     Kind::Message(RECEIVER),
     Kind::Bytes,
@@ -30,7 +30,7 @@ static LICENSE: Schema = &[
     Kind::Bytes,
 ];
 
-/// NotificationBatch: notifications, of which each is one of ipcMessages and ipcLicenses.
+/// `NotificationBatch`: notifications, of which each is one of ipcMessages and ipcLicenses.
 static NOTIFICATION_BATCH: Schema = &[Kind::Message(&[
     Kind::Message(&[Kind::Message(IPC_MESSAGE)]),
     Kind::Message(&[Kind::Message(&[Kind::Message(LICENSE), Kind::Bytes])]),

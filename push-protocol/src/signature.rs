@@ -157,7 +157,7 @@ impl Verifier {
 
     /// The signature of `text` by the first key, in lower-case hex; `None` without a key.
     pub fn sign_text(&self, text: &[u8]) -> Option<String> {
-        self.sign(text, |digest| hex::encode(digest))
+        self.sign(text, hex::encode)
     }
 
     /// The raw signature of a public id by the first key; `None` without a key.

@@ -19,12 +19,12 @@ trait Decoded {
 }
 
 macro_rules! decoded {
-    ($($message:ident { $($name:literal: $kind:ident $field:ident),* })*) => {$(
+    ($($message:ident { $($name:literal: $field:ident),* })*) => {$(
         impl Decoded for proto::$message {
             fn decoded(&self) -> Value {
                 #[allow(unused_mut)]
                 let mut fields = Map::new();
-                $(fields.insert($name.into(), $kind(&self.$field));)*
+                $(fields.insert($name.into(), self.$field.value());)*
                 without_defaults(&Value::Object(fields))
             }
         }
@@ -32,40 +32,40 @@ macro_rules! decoded {
 }
 
 decoded! {
-    Sender { "type": sender_type r#type, "id": bytes id }
-    Receiver { "id": bytes id, "isPrivate": flag is_private, "signature": bytes signature }
-    ChannelId { "id": bytes id, "isPrivate": flag is_private, "signature": bytes signature }
-    RequestBatch { "requests": many requests }
-    IncomingMessagesRequest { "messages": many messages }
+    Sender { "type": r#type, "id": id }
+    Receiver { "id": id, "isPrivate": is_private, "signature": signature }
+    ChannelId { "id": id, "isPrivate": is_private, "signature": signature }
+    RequestBatch { "requests": requests }
+    IncomingMessagesRequest { "messages": messages }
     IncomingMessage {
-        "receivers": many receivers, "sender": one sender, "body": string body,
-        "expiry": number expiry, "type": string r#type
+        "receivers": receivers, "sender": sender, "body": body,
+        "expiry": expiry, "type": r#type
     }
-    ChannelStatsRequest { "channels": many channels }
+    ChannelStatsRequest { "channels": channels }
     ServerStatsRequest {}
-    RegisterRequest { "verificationQuery": string verification_query, "host": string host }
-    ResponseBatch { "responses": many responses }
-    OutgoingMessagesResponse { "messages": many messages }
+    RegisterRequest { "verificationQuery": verification_query, "host": host }
+    ResponseBatch { "responses": responses }
+    OutgoingMessagesResponse { "messages": messages }
     OutgoingMessage {
-        "id": bytes id, "body": string body, "expiry": number expiry, "created": number created,
-        "sender": one sender
+        "id": id, "body": body, "expiry": expiry, "created": created,
+        "sender": sender
     }
-    ChannelStatsResponse { "channels": many channels }
-    ChannelStats { "id": bytes id, "isPrivate": flag is_private, "isOnline": flag is_online }
-    JsonResponse { "json": string json }
-    NotificationBatch { "notifications": many notifications }
-    IpcMessages { "messages": many messages }
+    ChannelStatsResponse { "channels": channels }
+    ChannelStats { "id": id, "isPrivate": is_private, "isOnline": is_online }
+    JsonResponse { "json": json }
+    NotificationBatch { "notifications": notifications }
+    IpcMessages { "messages": messages }
     IpcMessage {
-        "receivers": many receivers, "outgoingMessageId": bytes outgoing_message_id,
-        "outgoingMessage": one outgoing_message
+        "receivers": receivers, "outgoingMessageId": outgoing_message_id,
+        "outgoingMessage": outgoing_message
     }
-    IpcLicenses { "licenses": many licenses }
-    IpcLicense { "license": one license, "action": string action }
+    IpcLicenses { "licenses": licenses }
+    IpcLicense { "license": license, "action": action }
     License {
-        "id": number id, "clientId": string client_id, "securityKey": string security_key,
-        "securityAlgo": string security_algo, "dateTo": number date_to, "siteUrl": string site_url,
-        "verificationQuery": string verification_query, "lastCheck": number last_check,
-        "host": string host
+        "id": id, "clientId": client_id, "securityKey": security_key,
+        "securityAlgo": security_algo, "dateTo": date_to, "siteUrl": site_url,
+        "verificationQuery": verification_query, "lastCheck": last_check,
+        "host": host
     }
 }
 
@@ -105,36 +105,56 @@ impl Decoded for proto::Notification {
     }
 }
 
-fn bytes(value: &[u8]) -> Value {
-    hex::encode(value).into()
+/// A field as the vectors write it.
+trait Field {
+    fn value(&self) -> Value;
 }
 
-fn string(value: &str) -> Value {
-    value.into()
-}
-
-fn number(value: &u32) -> Value {
-    (*value).into()
-}
-
-fn flag(value: &bool) -> Value {
-    (*value).into()
-}
-
-fn sender_type(value: &i32) -> Value {
-    match proto::SenderType::try_from(*value).unwrap() {
-        proto::SenderType::Unknown => Value::Null,
-        proto::SenderType::Client => "CLIENT".into(),
-        proto::SenderType::Backend => "BACKEND".into(),
+impl Field for Vec<u8> {
+    fn value(&self) -> Value {
+        hex::encode(self).into()
     }
 }
 
-fn one(value: &Option<impl Decoded>) -> Value {
-    value.as_ref().map_or(Value::Null, Decoded::decoded)
+impl Field for String {
+    fn value(&self) -> Value {
+        self.as_str().into()
+    }
 }
 
-fn many(values: &[impl Decoded]) -> Value {
-    values.iter().map(Decoded::decoded).collect()
+impl Field for u32 {
+    fn value(&self) -> Value {
+        (*self).into()
+    }
+}
+
+impl Field for bool {
+    fn value(&self) -> Value {
+        (*self).into()
+    }
+}
+
+/// The only enum there is.
+impl Field for i32 {
+    fn value(&self) -> Value {
+        match proto::SenderType::try_from(*self).unwrap() {
+            proto::SenderType::Unknown => Value::Null,
+            proto::SenderType::Client => "CLIENT".into(),
+            proto::SenderType::Backend => "BACKEND".into(),
+        }
+    }
+}
+
+impl<T: Decoded> Field for Option<T> {
+    fn value(&self) -> Value {
+        self.as_ref().map_or(Value::Null, Decoded::decoded)
+    }
+}
+
+impl<T: Decoded> Field for Vec<T> {
+    fn value(&self) -> Value {
+        self.iter().map(Decoded::decoded).collect()
+    }
 }
 
 /// Absent and default are equal, but for messages, which are there or not.
@@ -251,7 +271,7 @@ fn request_batches_are_answered_as_recorded() {
     assert_eq!((good, bad), (8, 7));
 }
 
-/// An OutgoingMessage as this crate writes it.
+/// An `OutgoingMessage` as this crate writes it.
 fn rewritten(message: &proto::OutgoingMessage) -> Vec<u8> {
     let id = push_protocol::Mid::from_bytes(&message.id).unwrap();
     let sender = message.sender.as_ref().unwrap();
@@ -304,9 +324,10 @@ fn what_the_reference_sent_is_written_to_the_byte() {
                     response::Command::ChannelStats(stats) => {
                         let asked = stats.channels.iter().map(|channel| {
                             let id = channel.id.as_slice().try_into().unwrap();
-                            let key = match channel.is_private {
-                                true => ChannelKey::private(id),
-                                false => ChannelKey::public(id),
+                            let key = if channel.is_private {
+                                ChannelKey::private(id)
+                            } else {
+                                ChannelKey::public(id)
                             };
                             (key, channel.is_online)
                         });

@@ -258,7 +258,7 @@ fn client_frames(opcode: u8, data: &[u8], fragments: usize) -> Vec<u8> {
         match piece.len() {
             len @ ..126 => out.push(0x80 | len as u8),
             len => {
-                out.push(0x80 | 126);
+                out.push(0xfe);
                 out.extend_from_slice(&(len as u16).to_be_bytes());
             }
         }

@@ -120,9 +120,10 @@ fn receiver_signatures_get_their_verdicts() {
         };
         let limits = Limits::default();
         let answer = request::client(&batch.encode_to_vec(), &limits, &verifier, sender, 0);
-        match accepted {
-            true => assert!(matches!(answer, Ok(Command::ChannelStats(_))), "{entry}"),
-            false => assert_eq!(answer, Err(ApiError::InvalidSignature), "{entry}"),
+        if accepted {
+            assert!(matches!(answer, Ok(Command::ChannelStats(_))), "{entry}");
+        } else {
+            assert_eq!(answer, Err(ApiError::InvalidSignature), "{entry}");
         }
         count += 1;
     }

@@ -2,6 +2,9 @@
 
 use super::{Event, MAX_CONTROL, Opcode, ProtocolError};
 
+#[cfg(test)]
+mod tests;
+
 /// The most bytes a head has: two, eight of length, four of mask.
 const MAX_HEAD: usize = 14;
 

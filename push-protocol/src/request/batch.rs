@@ -8,10 +8,10 @@ use crate::signature::Verifier;
 use crate::wire::{Fields, Kind, Malformed, Schema, Value, check};
 use crate::{ApiError, ChannelId, ChannelKey};
 
-/// Receiver and ChannelId: id, isPrivate, signature.
+/// Receiver and `ChannelId`: id, isPrivate, signature.
 pub(crate) static RECEIVER: Schema = &[Kind::Bytes, Kind::Varint, Kind::Bytes];
 
-/// IncomingMessage: receivers, sender, body, expiry, type.
+/// `IncomingMessage`: receivers, sender, body, expiry, type.
 static INCOMING: Schema = &[
     Kind::Message(RECEIVER),
     Kind::Message(SENDER_FIELDS),
@@ -20,7 +20,7 @@ static INCOMING: Schema = &[
     Kind::Bytes,
 ];
 
-/// RequestBatch: requests, of which each is one of incomingMessages, channelStats, serverStats and
+/// `RequestBatch`: requests, of which each is one of incomingMessages, channelStats, serverStats and
 /// registration.
 static REQUEST_BATCH: Schema = &[Kind::Message(&[
     Kind::Message(&[Kind::Message(INCOMING)]),
@@ -78,11 +78,8 @@ pub(super) fn utf8(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Past [`check`] nothing is malformed any more.
-impl From<Malformed> for ApiError {
-    fn from(_: Malformed) -> Self {
-        Self::WrongRequestData
-    }
+fn wrong_data(_: Malformed) -> ApiError {
+    ApiError::WrongRequestData
 }
 
 struct Reader<'a> {
@@ -93,24 +90,18 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn batch(&self, body: &[u8]) -> Result<Command, ApiError> {
-        check(REQUEST_BATCH, body)?;
-        // Only the first request counts, and of its members the last.
+        // All of it is checked before any of it is looked at: 4013 comes before the other errors.
+        check(REQUEST_BATCH, body).map_err(wrong_data)?;
+        // Only the first request counts.
         let request = nested(body, 1).next().ok_or(ApiError::WrongRequestData)?;
-        let mut command = None;
-        let mut members = Fields(request);
-        while let Some((field, value)) = members.next()? {
-            if let (1..=4, Value::Bytes(member)) = (field, value) {
-                command = Some((field, member));
-            }
-        }
+        let command = last_member(request).map_err(wrong_data)?;
         let is_client = matches!(self.origin, Origin::Client { .. });
-        match command {
-            Some((1, incoming)) => self.publish(incoming).map(Command::Publish),
-            Some((2, stats)) => self.channel_stats(stats).map(Command::ChannelStats),
-            Some(_) if is_client => Err(ApiError::CommandNotAllowed),
-            Some((3, _)) => Ok(Command::ServerStats),
-            Some(_) => Err(ApiError::WrongCommand),
-            None => Err(ApiError::WrongRequestData),
+        match command.ok_or(ApiError::WrongRequestData)? {
+            (1, incoming) => self.publish(incoming).map(Command::Publish),
+            (2, stats) => self.channel_stats(stats).map(Command::ChannelStats),
+            _ if is_client => Err(ApiError::CommandNotAllowed),
+            (3, _) => Ok(Command::ServerStats),
+            _ => Err(ApiError::WrongCommand),
         }
     }
 
@@ -127,31 +118,22 @@ impl Reader<'_> {
     }
 
     fn message(&self, message: &[u8]) -> Result<Publication, ApiError> {
-        let (mut body, mut expiry, mut label) = (&[][..], 0, &[][..]);
-        let mut fields = Fields(message);
-        while let Some((field, value)) = fields.next()? {
-            match (field, value) {
-                (3, Value::Bytes(value)) => body = value,
-                (4, Value::Varint(value)) => expiry = value as u32,
-                (5, Value::Bytes(value)) => label = value,
-                _ => {}
-            }
-        }
+        let raw = RawMessage::read(message).map_err(wrong_data)?;
         let receivers = self.channels(message, |channel, key| Receiver {
             key,
             signature: channel.signature.to_vec(),
         })?;
-        let expiry = expiry.min(self.limits.message_ttl);
+        let expiry = raw.expiry.min(self.limits.message_ttl);
         let sender = match self.origin {
             Origin::Backend => Sender::Backend,
             Origin::Client { public_id, .. } => Sender::Client(public_id),
         };
-        let rest = encode_rest(&utf8(body), expiry, self.now_unix, sender);
+        let rest = encode_rest(&utf8(raw.body), expiry, self.now_unix, sender);
         Ok(Publication {
             receivers,
             expiry,
             rest,
-            label: label_of(label),
+            label: label_of(raw.label),
         })
     }
 
@@ -174,7 +156,7 @@ impl Reader<'_> {
         }
         let mut channels = Vec::with_capacity(count);
         for bytes in nested(message, 1) {
-            let channel = RawChannel::read(bytes)?;
+            let channel = RawChannel::read(bytes).map_err(wrong_data)?;
             let key = self.admit(&channel)?;
             channels.push(make(&channel, key));
         }
@@ -204,7 +186,46 @@ impl Reader<'_> {
     }
 }
 
-/// A Receiver or ChannelId as it stands there.
+/// Of the members of a Request's oneof the last, which is the one that counts.
+fn last_member(request: &[u8]) -> Result<Option<(u32, &[u8])>, Malformed> {
+    let mut last = None;
+    let mut fields = Fields(request);
+    while let Some((field, value)) = fields.next()? {
+        if let (1..=4, Value::Bytes(member)) = (field, value) {
+            last = Some((field, member));
+        }
+    }
+    Ok(last)
+}
+
+/// What counts of an `IncomingMessage` beside its receivers, as it stands there.
+struct RawMessage<'a> {
+    body: &'a [u8],
+    expiry: u32,
+    label: &'a [u8],
+}
+
+impl<'a> RawMessage<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut message = Self {
+            body: &[],
+            expiry: 0,
+            label: &[],
+        };
+        let mut fields = Fields(bytes);
+        while let Some((field, value)) = fields.next()? {
+            match (field, value) {
+                (3, Value::Bytes(body)) => message.body = body,
+                (4, Value::Varint(expiry)) => message.expiry = expiry as u32,
+                (5, Value::Bytes(label)) => message.label = label,
+                _ => {}
+            }
+        }
+        Ok(message)
+    }
+}
+
+/// A Receiver or `ChannelId` as it stands there.
 pub(crate) struct RawChannel<'a> {
     pub(crate) id: &'a [u8],
     pub(crate) is_private: bool,
