@@ -111,12 +111,18 @@ fn ipc_messages(notification: &[u8]) -> Option<&[u8]> {
 }
 
 fn announced(ipc_message: &[u8]) -> Option<Announced> {
-    let outgoing = outgoing::repaired(nested(ipc_message, 3).last()?)?;
+    let outgoing = nested(ipc_message, 3).last()?;
+    let (id, outgoing) = if let Some(view) = OutgoingView::parse(outgoing) {
+        (view.id, outgoing.to_vec())
+    } else {
+        let repaired = outgoing::repaired(outgoing)?.into_owned();
+        (OutgoingView::parse(&repaired)?.id, repaired)
+    };
     let receivers = nested(ipc_message, 1).filter_map(receiver).collect();
     Some(Announced {
         receivers,
-        id: OutgoingView::parse(&outgoing)?.id,
-        outgoing: outgoing.into_owned(),
+        id,
+        outgoing,
     })
 }
 

@@ -147,3 +147,106 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
 pub(crate) const fn field_len(len: usize) -> usize {
     1 + varint_len(len) + len
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(bytes: &[u8]) -> Result<Vec<(u32, Value<'_>)>, Malformed> {
+        let mut fields = Fields(bytes);
+        let mut all = Vec::new();
+        while let Some(field) = fields.next()? {
+            all.push(field);
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn every_wire_type_is_read() {
+        let bytes = [
+            &[0x08, 0xac, 0x02][..],
+            &[0x11, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[0x1a, 2, b'h', b'i'],
+            &[0x25, 1, 2, 0, 0],
+        ]
+        .concat();
+        let expected = [
+            (1, Value::Varint(300)),
+            (2, Value::Fixed64),
+            (3, Value::Bytes(b"hi")),
+            (4, Value::Fixed32(0x201)),
+        ];
+        assert_eq!(fields(&bytes).unwrap(), expected);
+        for cut in [1, 2, 4, 11, 13, 15, 17, 20] {
+            assert_eq!(fields(&bytes[..cut]), Err(Malformed), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_varint_has_64_bits() {
+        let long = |last| [&[0x08][..], &[0xff; 9], &[last]].concat();
+        assert_eq!(fields(&long(1)), Ok(vec![(1, Value::Varint(u64::MAX))]));
+        assert_eq!(fields(&long(2)), Err(Malformed));
+        assert_eq!(fields(&long(0x81)), Err(Malformed));
+        assert_eq!(
+            fields(&[0x88, 0x80, 0x00, 5]),
+            Ok(vec![(1, Value::Varint(5))])
+        );
+    }
+
+    #[test]
+    fn groups_and_bad_tags_are_refused() {
+        for bad in [
+            &[0x0b][..],
+            &[0x0c],
+            &[0x0b, 0x0c],
+            &[0x0e, 0],
+            &[0x0f, 0],
+            &[0x00, 0],
+            &[0x07, 0],
+            &[
+                0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01,
+            ],
+            &[0xff, 0xff, 0xff, 0xff, 0x10, 0],
+        ] {
+            assert_eq!(fields(bad), Err(Malformed), "{bad:x?}");
+        }
+        let highest = [0xf8, 0xff, 0xff, 0xff, 0x0f, 7];
+        assert_eq!(
+            fields(&highest),
+            Ok(vec![((1 << 29) - 1, Value::Varint(7))])
+        );
+    }
+
+    #[test]
+    fn known_fields_have_their_type_however_deep() {
+        static INNER: Schema = &[Kind::Varint, Kind::Fixed32];
+        static OUTER: Schema = &[Kind::Bytes, Kind::Message(INNER)];
+        for (bytes, good) in [
+            (&[0x0a, 1, 0xff][..], true),
+            (&[0x08, 1], false),
+            (&[0x12, 2, 0x08, 1], true),
+            (&[0x12, 2, 0x0a, 0], false),
+            (&[0x12, 5, 0x15, 1, 2, 3, 4], true),
+            (&[0x12, 4, 0x15, 1, 2, 3], false),
+            (&[0x12, 2, 0x18, 1], true),
+            (&[0x12, 1, 0x0b], false),
+            (&[0x10, 1], false),
+        ] {
+            assert_eq!(check(OUTER, bytes).is_ok(), good, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_those_of_what_is_written() {
+        for bits in 0..usize::BITS {
+            for value in [(1 << bits) - 1, 1 << bits, (1 << bits) + 1] {
+                let mut out = Vec::new();
+                put_varint(&mut out, value);
+                assert_eq!(out.len(), varint_len(value), "{value}");
+                let field = [&[0x08], out.as_slice()].concat();
+                assert_eq!(fields(&field), Ok(vec![(1, Value::Varint(value as u64))]));
+            }
+        }
+    }
+}
