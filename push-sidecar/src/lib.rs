@@ -1,1 +1,28 @@
-//! Stub.
+//! The daemon that keeps channel state and message queues.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`store`] | messages, queues, ids, announcements: in memory or in Redis |
+//! | [`sequencer`], [`router`] | announcements into one total order, and to the links. Pure |
+//! | [`catch_up`], [`channel_table`] | parts of it |
+//! | [`exchange`], [`outbox`] | store, router and links brought together |
+//! | [`link_server`] | the Unix socket and the links on it |
+//! | [`config`], [`cli`], [`logging`], [`daemon`] | the program around it |
+//!
+//! One thread, one total order: everything runs on a current-thread runtime, so what is put on a
+//! link in one step stays together, without locks.
+#![forbid(unsafe_code)]
+
+pub mod catch_up;
+pub mod channel_table;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod exchange;
+pub mod link_server;
+pub mod logging;
+pub mod outbox;
+pub mod random;
+pub mod router;
+pub mod sequencer;
+pub mod store;

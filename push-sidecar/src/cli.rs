@@ -1,0 +1,61 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+
+/// Keeps channel state and message queues for the push module in nginx.
+#[derive(Parser, Debug)]
+#[command(name = "push-sidecar", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run in the foreground until SIGTERM or SIGINT.
+    Serve(Options),
+    /// Check the configuration and print it as it takes effect, passwords hidden.
+    Config(Options),
+}
+
+/// What wins over the environment and the file.
+#[derive(Args, Debug, Default)]
+pub struct Options {
+    /// Configuration file (TOML); without it defaults and the environment count.
+    #[arg(long, value_name = "FILE", env = "BX_PUSH_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The Unix socket that workers connect to.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Where Redis is: `unix:///path[?db=n]`, `redis://[user:password@]host[:port][/db]`, `rediss://…`.
+    /// Without it and without redis.url in the configuration messages are kept in memory.
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+    /// Where to write the process id.
+    #[arg(long, value_name = "PATH")]
+    pub pid_file: Option<PathBuf>,
+}
+
+impl Options {
+    /// The configuration as it takes effect.
+    pub fn effective(self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(self.config.as_deref(), |name| std::env::var(name).ok())?;
+        if let Some(socket) = self.socket {
+            config.socket = socket;
+        }
+        if let Some(url) = self.redis {
+            config.redis.url = url;
+        }
+        if let Some(pid_file) = self.pid_file {
+            config.pid_file = pid_file;
+        }
+        config.check()?;
+        Ok(config)
+    }
+}

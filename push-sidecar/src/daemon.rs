@@ -1,0 +1,129 @@
+//! The daemon from start to end.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+
+use crate::config::{Config, hide_password};
+use crate::exchange::Exchange;
+use crate::link_server::{self, ListenError, Socket};
+use crate::store::memory::MemoryStore;
+use crate::store::redis::RedisStore;
+use crate::store::{Events, Store, StoreError};
+
+/// For publishes to finish, and again for links to take what is queued.
+const DRAIN: Duration = Duration::from_secs(2);
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+
+/// Why the daemon could not start. Its text is the error message.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The store's configuration is of no use.
+    #[error("{0}")]
+    Store(StoreError),
+    /// The process id cannot be written.
+    #[error("{}: {error}", path.display())]
+    PidFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The system refuses what every process is given.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT, then drains.
+pub fn run(config: &Config) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    runtime.block_on(local.run_until(async {
+        if let Some(options) = config.redis_options() {
+            tracing::info!(url = hide_password(&options.url), "store: redis");
+            let (store, events) = RedisStore::open(&options).map_err(StartError::Store)?;
+            serve(config, store, events).await
+        } else {
+            tracing::info!(max_bytes = config.memory.max_bytes, "store: memory");
+            let (store, events) =
+                MemoryStore::new(config.memory.max_bytes, config.online_seconds());
+            serve(config, store, events).await
+        }
+    }))
+}
+
+async fn serve<S: Store + 'static>(
+    config: &Config,
+    store: S,
+    events: Events,
+) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let socket = match Socket::from_environment()? {
+        Some(socket) => socket,
+        None => {
+            let group = Some(&config.socket_group[..]).filter(|group| !group.is_empty());
+            Socket::bind(&config.socket, group)?
+        }
+    };
+    let _pid_file = PidFile::write(&config.pid_file)?;
+    let exchange = Exchange::new(store, config.exchange_options());
+    tokio::task::spawn_local(Rc::clone(&exchange).run(events));
+    notify(&[NotifyState::Ready]);
+    tracing::info!(socket = %config.socket.display(), "listening");
+    tokio::select! {
+        () = link_server::serve(&socket.listener, &exchange) => {}
+        () = keep_house(&exchange) => {}
+        _ = terminate.recv() => tracing::info!("SIGTERM, draining"),
+        _ = interrupt.recv() => tracing::info!("SIGINT, draining"),
+    }
+    notify(&[NotifyState::Stopping]);
+    // Nobody new: the file goes first, so that workers wait for the next sidecar.
+    drop(socket);
+    exchange.drain(DRAIN).await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+async fn keep_house<S: Store + 'static>(exchange: &Rc<Exchange<S>>) {
+    loop {
+        tokio::time::sleep(HOUSEKEEPING).await;
+        exchange.store().housekeeping();
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    // Without systemd nothing happens; with it, a failure shows there.
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "cannot notify systemd");
+    }
+}
+
+/// The process id, as long as it lives.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    /// Nothing is written for an empty path.
+    fn write(path: &Path) -> Result<Option<Self>, StartError> {
+        if path.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .map_err(|error| StartError::PidFile { path: path.to_owned(), error })?;
+        Ok(Some(Self(path.to_owned())))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // It may have been removed by somebody else.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

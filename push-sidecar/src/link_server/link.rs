@@ -1,0 +1,155 @@
+//! One link: a worker's connection.
+
+use std::io;
+use std::rc::Rc;
+
+use push_link::{Splitter, ToSidecar, ToWorker};
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+
+use crate::exchange::Exchange;
+use crate::outbox::Outbox;
+use crate::router::LinkId;
+use crate::store::{Store, Token};
+
+/// Read at once, bytes. Frames are slices of this, so it also bounds what a small frame that is kept
+/// holds on to.
+const READ: usize = 64 * 1024;
+
+/// Runs the link to its end.
+pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S>>) {
+    let mut input = Input { stream: Rc::new(stream), splitter: Splitter::new() };
+    let hello = match input.frame().await {
+        Ok(Some(frame)) => frame,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::warn!(%error, "a connection that is no link");
+            return;
+        }
+    };
+    let ToSidecar::Hello { version, instance, pid, resume, software } = hello else {
+        return refuse(&input.stream, "a link begins with Hello").await;
+    };
+    if version != push_link::VERSION {
+        let ours = push_link::VERSION;
+        let reason = format!("link version {version} of module {software}, this is {ours}");
+        return refuse(&input.stream, &reason).await;
+    }
+    exchange.ready().await;
+    let (id, outbox) = exchange.add_link(resume);
+    tracing::info!(link = id, worker_pid = pid, software, resume, "link up");
+    let stream = Rc::clone(&input.stream);
+    let mut link = Link { exchange, id, instance, outbox, requests: JoinSet::new() };
+    let writing = Rc::clone(&link.outbox);
+    let reason = tokio::select! {
+        ended = writing.write_to(&stream) => match ended {
+            Ok(reason) => reason.to_owned(),
+            Err(error) => error.to_string(),
+        },
+        ended = link.read(&mut input) => match ended {
+            Ok(()) => "closed by the worker".to_owned(),
+            Err(error) => error.to_string(),
+        },
+    };
+    link.outbox.close("gone");
+    link.exchange.remove_link(id);
+    tracing::info!(link = id, worker_pid = pid, reason, "link down");
+}
+
+struct Input {
+    stream: Rc<UnixStream>,
+    splitter: Splitter,
+}
+
+impl Input {
+    /// The next frame; `None` at the end of the stream.
+    async fn frame(&mut self) -> io::Result<Option<ToSidecar>> {
+        loop {
+            let frame = self.splitter.next_frame().map_err(io::Error::other)?;
+            if let Some(frame) = frame {
+                return ToSidecar::decode(frame).map(Some).map_err(io::Error::other);
+            }
+            self.stream.readable().await?;
+            self.splitter.buffer().reserve(READ);
+            match self.stream.try_read_buf(self.splitter.buffer()) {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+struct Link<S> {
+    exchange: Rc<Exchange<S>>,
+    id: LinkId,
+    instance: u64,
+    outbox: Rc<Outbox>,
+    /// Reads under way; they end with the link. Publishes do not.
+    requests: JoinSet<()>,
+}
+
+impl<S: Store + 'static> Link<S> {
+    async fn read(&mut self, input: &mut Input) -> io::Result<()> {
+        let mut turn = 0_u32;
+        while let Some(frame) = input.frame().await? {
+            self.handle(frame)?;
+            while self.requests.try_join_next().is_some() {}
+            turn += 1;
+            if turn.is_multiple_of(64) {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, frame: ToSidecar) -> io::Result<()> {
+        let (exchange, outbox, id) = (Rc::clone(&self.exchange), Rc::clone(&self.outbox), self.id);
+        match frame {
+            ToSidecar::Hello { .. } => return Err(io::Error::other("a second Hello")),
+            ToSidecar::Subscribe { seq, channels } => {
+                exchange.subscribe(id, &outbox, seq, &channels);
+            }
+            ToSidecar::Unsubscribe { channels } => exchange.unsubscribe(id, &channels),
+            ToSidecar::Resume { after } => {
+                self.requests.spawn_local(async move { exchange.resume(id, outbox, after).await });
+            }
+            ToSidecar::Recover { req, after, channels } => {
+                self.requests.spawn_local(async move {
+                    exchange.recover(id, outbox, req, after, channels).await;
+                });
+            }
+            ToSidecar::Publish { seq, messages } => {
+                let token = Token { instance: self.instance, seq };
+                exchange.publish(outbox, token, messages);
+            }
+            ToSidecar::Stats { req, channels } => {
+                self.requests.spawn_local(async move {
+                    exchange.stats(outbox, req, channels).await;
+                });
+            }
+            ToSidecar::Newest { req, channels } => {
+                self.requests.spawn_local(async move {
+                    exchange.newest(id, outbox, req, channels).await;
+                });
+            }
+            ToSidecar::Ping => outbox.send(&ToWorker::Pong),
+        }
+        Ok(())
+    }
+}
+
+async fn refuse(stream: &UnixStream, reason: &str) {
+    tracing::warn!(reason, "link refused");
+    let outbox = Outbox::new(usize::from(u16::MAX) * 2);
+    outbox.send(&ToWorker::Refused { reason: reason.to_owned() });
+    // A frame this small fits the empty socket buffer, or the peer is not worth the wait.
+    let flushed = async {
+        tokio::select! {
+            _ = outbox.write_to(stream) => {}
+            () = outbox.flushed() => {}
+        }
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), flushed).await;
+}

@@ -1,0 +1,31 @@
+//! The Unix socket that workers connect to.
+
+mod link;
+mod socket;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+
+pub use socket::{ListenError, Socket};
+
+use crate::exchange::Exchange;
+use crate::store::Store;
+
+/// Accepts links, for ever; each runs as a task of its own.
+pub async fn serve<S: Store + 'static>(listener: &UnixListener, exchange: &Rc<Exchange<S>>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let exchange = Rc::clone(exchange);
+                tokio::task::spawn_local(async move { link::run(stream, exchange).await });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: links that end free some.
+                tracing::error!(%error, "cannot accept a link");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The listening socket: made here, or handed over by systemd.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixListener;
+
+/// Why the socket cannot be had. Its text is the error message.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody answers there.
+    #[error("{}: another push-sidecar is listening there", .0.display())]
+    InUse(PathBuf),
+    /// A file that is no socket.
+    #[error("{}: exists and is not a socket", .0.display())]
+    NotASocket(PathBuf),
+    /// No such group.
+    #[error("socket_group: there is no group {0:?}")]
+    NoGroup(String),
+    /// The system says no.
+    #[error("{}: cannot {doing}: {error}", path.display())]
+    System {
+        /// The socket's path.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The socket from the environment is of no use.
+    #[error("socket from LISTEN_FDS: {0}")]
+    Activation(io::Error),
+}
+
+/// A listening socket; a file of our own is removed with it.
+pub struct Socket {
+    /// The listener.
+    pub listener: UnixListener,
+    file: Option<PathBuf>,
+}
+
+impl Socket {
+    /// The first socket of `LISTEN_FDS`, if there is one.
+    pub fn from_environment() -> Result<Option<Self>, ListenError> {
+        let taken = listenfd::ListenFd::from_env().take_unix_listener(0);
+        let Some(listener) = taken.map_err(ListenError::Activation)? else { return Ok(None) };
+        let listener = adopt(listener).map_err(ListenError::Activation)?;
+        Ok(Some(Self { listener, file: None }))
+    }
+
+    /// Makes the socket, mode 0660, of `group` (a name or a number) if given. A file that a dead
+    /// process left is replaced.
+    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, ListenError> {
+        let system = |doing| {
+            let path = path.to_owned();
+            move |error| ListenError::System { path, doing, error }
+        };
+        let gid = group.map(|group| group_id(group).ok_or_else(|| ListenError::NoGroup(group.into())));
+        let gid = gid.transpose()?;
+        clear(path)?;
+        let listener = StdListener::bind(path).map_err(system("listen"))?;
+        // Group first: with the mode set first, a group not meant to could connect for a moment.
+        if gid.is_some() {
+            chown(path, None, gid).map_err(system("set the group"))?;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660))
+            .map_err(system("set the mode"))?;
+        let listener = adopt(listener).map_err(system("listen"))?;
+        Ok(Self { listener, file: Some(path.to_owned()) })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some(path) = &self.file {
+            // It may have been removed by somebody else; there is nothing to do about it.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn adopt(listener: StdListener) -> io::Result<UnixListener> {
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+/// Makes way for a new socket file.
+fn clear(path: &Path) -> Result<(), ListenError> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        return Err(ListenError::NotASocket(path.to_owned()));
+    }
+    if StdStream::connect(path).is_ok() {
+        return Err(ListenError::InUse(path.to_owned()));
+    }
+    fs::remove_file(path).map_err(|error| ListenError::System {
+        path: path.to_owned(),
+        doing: "remove what a dead process left",
+        error,
+    })
+}
+
+/// A group's number, by number or by name from the local group file.
+fn group_id(group: &str) -> Option<u32> {
+    if let Ok(id) = group.parse() {
+        return Some(id);
+    }
+    let file = fs::read_to_string("/etc/group").ok()?;
+    file.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == group).then(|| fields.nth(1)?.parse().ok())?
+    })
+}

@@ -1,0 +1,30 @@
+//! `push-sidecar`, the program; everything is in the library.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use push_sidecar::cli::{Cli, Command};
+use push_sidecar::{daemon, logging};
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("push-sidecar: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+    match command {
+        Command::Serve(options) => {
+            let config = options.effective()?;
+            logging::init(&config.log);
+            daemon::run(&config)?;
+        }
+        Command::Config(options) => print!("{}", options.effective()?),
+    }
+    Ok(())
+}

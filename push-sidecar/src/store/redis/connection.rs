@@ -1,0 +1,204 @@
+//! The command connection: one, pipelined, dialled again when it breaks.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Script as Hashed, ServerErrorKind, Value};
+
+use crate::store::StoreError;
+
+/// After a failed dial everybody gets its error for this long, instead of dialling as well.
+const DIAL_PAUSE: Duration = Duration::from_millis(100);
+
+/// See the module.
+pub struct Commands {
+    client: Client,
+    timeout: Duration,
+    state: RefCell<State>,
+    dialling: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<MultiplexedConnection>,
+    /// Tells whose connection broke.
+    generation: u64,
+    failed: Option<(Instant, StoreError)>,
+}
+
+impl Commands {
+    /// Does not dial yet. `timeout`: of a dial, and of a command from sending to answer.
+    pub fn new(client: Client, timeout: Duration) -> Self {
+        let state = RefCell::default();
+        Self { client, timeout, state, dialling: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Sends a command. An error that leaves its outcome unknown is [`StoreError::Unavailable`].
+    pub async fn run(&self, command: &Cmd) -> Result<Value, StoreError> {
+        self.attempt(command).await.map_err(|error| match error {
+            Failure::Dial(error) => error,
+            Failure::Command(error) => classify(&error),
+        })
+    }
+
+    /// Runs a script by its hash, and with its text where Redis does not have it (yet, or any more).
+    pub async fn script(&self, script: &LuaScript, args: &ScriptArgs) -> Result<Value, StoreError> {
+        match self.attempt(&args.command("EVALSHA", &script.hash)).await {
+            Err(Failure::Command(error))
+                if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) =>
+            {
+                self.run(&args.command("EVAL", script.text)).await
+            }
+            Err(Failure::Command(error)) => Err(classify(&error)),
+            Err(Failure::Dial(error)) => Err(error),
+            Ok(value) => Ok(value),
+        }
+    }
+
+    async fn attempt(&self, command: &Cmd) -> Result<Value, Failure> {
+        let (mut connection, generation) = self.connection().await.map_err(Failure::Dial)?;
+        let answer = connection.send_packed_command(command).await;
+        answer.and_then(Value::extract_error).map_err(|error| {
+            if breaks(&error) {
+                let mut state = self.state.borrow_mut();
+                if state.generation == generation {
+                    state.connection = None;
+                }
+            }
+            Failure::Command(error)
+        })
+    }
+
+    async fn connection(&self) -> Result<(MultiplexedConnection, u64), StoreError> {
+        if let Some(open) = self.open() {
+            return open;
+        }
+        let _only_one = self.dialling.lock().await;
+        if let Some(open) = self.open() {
+            return open;
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout));
+        let dialled = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut state = self.state.borrow_mut();
+        state.generation += 1;
+        match dialled {
+            Ok(connection) => {
+                state.connection = Some(connection.clone());
+                state.failed = None;
+                Ok((connection, state.generation))
+            }
+            Err(error) => {
+                let error = StoreError::Unavailable(format!("redis: {error}"));
+                state.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn open(&self) -> Option<Result<(MultiplexedConnection, u64), StoreError>> {
+        let state = self.state.borrow();
+        if let Some(connection) = &state.connection {
+            return Some(Ok((connection.clone(), state.generation)));
+        }
+        let (at, error) = state.failed.as_ref()?;
+        (at.elapsed() < DIAL_PAUSE).then(|| Err(error.clone()))
+    }
+}
+
+/// A script with its hash.
+#[derive(Clone)]
+pub struct LuaScript {
+    text: &'static str,
+    hash: String,
+}
+
+impl LuaScript {
+    /// Hashes the text.
+    pub fn new(text: &'static str) -> Self {
+        Self { text, hash: Hashed::new(text).get_hash().to_owned() }
+    }
+}
+
+enum Failure {
+    Dial(StoreError),
+    Command(RedisError),
+}
+
+/// Whether the connection is of no more use. After a timeout too: whatever made one command hang
+/// (a silent peer, a failed-over address) is likelier to go away with a new connection.
+fn breaks(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_unrecoverable_error()
+        || matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly))
+}
+
+/// Nearly everything may pass by itself or be set right by an operator: loading, a failover, a full
+/// disk or memory, a long script, a changed password. What stays is a key of the wrong type or an
+/// answer that makes no sense.
+pub fn classify(error: &RedisError) -> StoreError {
+    let text = format!("redis: {error}");
+    let lasting = match error.kind() {
+        ErrorKind::Server(ServerErrorKind::ResponseError) => {
+            !text.contains("max number of clients") && !text.contains("killed")
+        }
+        ErrorKind::UnexpectedReturnType | ErrorKind::Parse => true,
+        ErrorKind::Extension => error.code() == Some("WRONGTYPE"),
+        _ => false,
+    };
+    if lasting { StoreError::Refused(text) } else { StoreError::Unavailable(text) }
+}
+
+/// Keys and arguments of a script, written once and sent once or twice.
+#[derive(Clone, Default)]
+pub struct ScriptArgs {
+    keys: usize,
+    parts: Vec<Part>,
+    bytes: usize,
+}
+
+#[derive(Clone)]
+enum Part {
+    Owned(Vec<u8>),
+    Shared(bytes::Bytes),
+}
+
+impl ScriptArgs {
+    /// With keys, in front of the arguments.
+    pub fn with_keys(keys: impl Iterator<Item = Vec<u8>>) -> Self {
+        let mut args = Self::default();
+        for key in keys {
+            args.push(key);
+            args.keys += 1;
+        }
+        args
+    }
+
+    /// Adds an argument.
+    pub fn push(&mut self, arg: impl Into<Vec<u8>>) {
+        let arg = arg.into();
+        self.bytes += arg.len();
+        self.parts.push(Part::Owned(arg));
+    }
+
+    /// Adds an argument without copying it yet.
+    pub fn push_shared(&mut self, arg: bytes::Bytes) {
+        self.bytes += arg.len();
+        self.parts.push(Part::Shared(arg));
+    }
+
+    fn command(&self, verb: &str, script: &str) -> Cmd {
+        let size = self.bytes + script.len() + 16;
+        let mut command = Cmd::with_capacity(self.parts.len() + 3, size);
+        command.arg(verb).arg(script).arg(self.keys);
+        for part in &self.parts {
+            match part {
+                Part::Owned(bytes) => command.arg(&bytes[..]),
+                Part::Shared(bytes) => command.arg(&bytes[..]),
+            };
+        }
+        command
+    }
+}

@@ -1,0 +1,184 @@
+//! The store that is shared by hosts, and with running reference processes: Redis 6.2 or later, in
+//! the reference's layout (PROTOCOL.md, section 13).
+//!
+//! | file | what |
+//! |---|---|
+//! | `layout` | keys and channels |
+//! | `connection` | the command connection, errors |
+//! | `publisher`, `publish.lua` | ids, storing, announcing: one atomic step |
+//! | `reading`, `history.lua` | histories, and what was missed |
+//! | `subscription`, `position.lua` | the announcement stream |
+
+mod connection;
+pub mod layout;
+mod publisher;
+mod reading;
+mod subscription;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use push_protocol::{ChannelKey, Mid};
+use redis::{Client, Cmd, Value};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+pub use subscription::Timing;
+
+use super::{Caps, Events, History, Missed, PublishItem, Store, StoreError, Token};
+use crate::random;
+use connection::{Commands, LuaScript};
+use publisher::{Floor, Publisher};
+use subscription::Subscription;
+
+/// How a Redis store is opened.
+#[derive(Clone, Debug)]
+pub struct RedisOptions {
+    /// `unix:///path[?db=n&user=…&pass=…]`, `redis://[user:password@]host[:port][/db]`, or
+    /// `rediss://…` for TLS.
+    pub url: String,
+    /// Seconds a channel's list lives at least after its last message.
+    pub channel_ttl: u64,
+    /// Seconds an online mark lives.
+    pub online_ttl: u64,
+    /// Of a command, from sending to answer.
+    pub command_timeout: Duration,
+    /// Of the subscription.
+    pub timing: Timing,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            channel_ttl: 86_400,
+            online_ttl: 130,
+            command_timeout: Duration::from_secs(4),
+            timing: Timing {
+                dial: Duration::from_secs(2),
+                probe_every: Duration::from_secs(2),
+                probe_patience: Duration::from_secs(5),
+            },
+        }
+    }
+}
+
+/// See the module.
+pub struct RedisStore {
+    commands: Rc<Commands>,
+    publisher: Rc<Publisher>,
+    history: LuaScript,
+    online_ttl: u64,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl RedisStore {
+    /// Checks the URL and starts the store's tasks on the current `LocalSet`; Redis need not be
+    /// there yet.
+    pub fn open(options: &RedisOptions) -> Result<(Self, Events), StoreError> {
+        let client = Client::open(options.url.as_str())
+            .map_err(|error| StoreError::Refused(format!("redis url: {error}")))?;
+        if options.url.starts_with("rediss:") {
+            // Fails only if one is installed already.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let uid = random::uid();
+        let (events, receiver) = mpsc::unbounded_channel();
+        let floor = Rc::new(Floor::default());
+        let commands = Rc::new(Commands::new(client.clone(), options.command_timeout));
+        let publisher = Rc::new(Publisher::new(
+            Rc::clone(&commands),
+            layout::announcement_channel(&uid),
+            options.channel_ttl,
+            Rc::clone(&floor),
+        ));
+        let subscription = Subscription {
+            client,
+            commands: Rc::clone(&commands),
+            uid,
+            timing: options.timing,
+            floor,
+            events,
+        };
+        let sending = Rc::clone(&publisher);
+        let tasks = vec![
+            tokio::task::spawn_local(async move { sending.run().await }),
+            tokio::task::spawn_local(subscription.run()),
+        ];
+        let history = LuaScript::new(include_str!("history.lua"));
+        let online_ttl = options.online_ttl;
+        Ok((Self { commands, publisher, history, online_ttl, tasks }, receiver))
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Store for RedisStore {
+    async fn publish(
+        &self,
+        token: Token,
+        messages: Vec<PublishItem>,
+    ) -> Result<Vec<Mid>, StoreError> {
+        self.publisher.publish(token, messages).await
+    }
+
+    async fn history(
+        &self,
+        receivers: &[ChannelKey],
+        after: Mid,
+        caps: Caps,
+    ) -> Result<History, StoreError> {
+        reading::history(&self.commands, &self.history, receivers, after, caps).await
+    }
+
+    async fn missed(
+        &self,
+        receivers: Vec<ChannelKey>,
+        after: Mid,
+        upto: Option<Mid>,
+    ) -> Result<Missed, StoreError> {
+        reading::missed(&self.commands, receivers, after, upto).await
+    }
+
+    async fn last_id(&self) -> Result<Mid, StoreError> {
+        reading::last_id(&self.commands).await
+    }
+
+    async fn mark_online(&self, channels: &[ChannelKey]) -> Result<(), StoreError> {
+        let marks = channels.iter().map(|key| {
+            let mut command = Cmd::new();
+            command.arg("SETEX").arg(layout::online(key)).arg(self.online_ttl).arg("1");
+            async move { self.commands.run(&command).await.map(drop) }
+        });
+        futures_util::future::join_all(marks).await.into_iter().collect()
+    }
+
+    async fn clear_online(&self, channels: &[ChannelKey]) -> Result<(), StoreError> {
+        if channels.is_empty() {
+            return Ok(());
+        }
+        let mut command = Cmd::new();
+        command.arg("DEL");
+        for key in channels {
+            command.arg(layout::online(key));
+        }
+        self.commands.run(&command).await.map(drop)
+    }
+
+    async fn online(&self, channels: &[ChannelKey]) -> Result<Vec<bool>, StoreError> {
+        if channels.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = Cmd::new();
+        command.arg("MGET");
+        for key in channels {
+            command.arg(layout::online(key));
+        }
+        let marks = reading::array(self.commands.run(&command).await?)?;
+        Ok(marks.iter().map(|mark| !matches!(mark, Value::Nil)).collect())
+    }
+}

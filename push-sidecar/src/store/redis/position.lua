@@ -1,0 +1,24 @@
+-- Tells the last id given out, through the subscription: whoever sees the probe has been sent every
+-- announcement up to that id before it.
+--
+-- ARGV: 1 and 2 the floor (start date and counter of the last id the caller has seen; 0 0: none),
+-- 3 the probe channel, 4 the probe. The probe is published followed by ':', start date, '-', counter.
+local call = redis.call
+local floor_start, floor_counter = tonumber(ARGV[1]), tonumber(ARGV[2])
+local start = tonumber(call('GET', 'server:startdate') or '0')
+local counter = tonumber(call('GET', 'server:messagecounter') or '0')
+if start < floor_start or (start == floor_start and counter < floor_counter) then
+    -- Redis came back empty or with an older state: ids go on above what was seen, by far, since
+    -- somebody else may have seen more (publish.lua does the same).
+    if start < floor_start then
+        start = floor_start
+        call('SET', 'server:startdate', string.format('%.0f', start))
+    end
+    if counter < floor_counter then
+        counter = floor_counter + 1000000
+        call('SET', 'server:messagecounter', string.format('%.0f', counter))
+    end
+end
+local position = string.format('%.0f-%.0f', start, counter)
+call('PUBLISH', ARGV[3], ARGV[4] .. ':' .. position)
+return position

@@ -1,0 +1,210 @@
+//! Group commit: publishes that arrive while a script call is under way go out together in the
+//! next one. One call at a time keeps acknowledgements in id order and costs an idle server no
+//! latency: a publish that finds nothing under way goes out at once.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use push_protocol::notification::announcement_parts;
+use push_protocol::request::Receiver;
+use push_protocol::{ChannelKey, Mid};
+use redis::Value;
+use tokio::sync::{Notify, oneshot};
+
+use super::connection::{Commands, LuaScript, ScriptArgs};
+use super::layout;
+use crate::store::{PublishItem, RECOVERY_SECONDS, StoreError, Token};
+
+/// What one call may hold beyond its first publish: it keeps Redis busy for about a millisecond.
+const MAX_MESSAGES: usize = 128;
+const MAX_BYTES: usize = 1 << 20;
+
+type Answer = Result<Vec<Mid>, StoreError>;
+
+struct Pending {
+    token: Token,
+    messages: Vec<PublishItem>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// See the module.
+pub struct Publisher {
+    commands: Rc<Commands>,
+    script: LuaScript,
+    channel: String,
+    list_ttl: u64,
+    queue: RefCell<VecDeque<Pending>>,
+    arrived: Notify,
+    floor: Rc<Floor>,
+}
+
+impl Publisher {
+    /// `channel`: where to announce; `list_ttl`: seconds a channel's list lives at least.
+    pub fn new(commands: Rc<Commands>, channel: String, list_ttl: u64, floor: Rc<Floor>) -> Self {
+        Self {
+            commands,
+            script: LuaScript::new(include_str!("publish.lua")),
+            channel,
+            list_ttl,
+            queue: RefCell::default(),
+            arrived: Notify::new(),
+            floor,
+        }
+    }
+
+    /// Queues a publish and waits for what became of it.
+    pub async fn publish(&self, token: Token, messages: Vec<PublishItem>) -> Answer {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (answer, answered) = oneshot::channel();
+        self.queue.borrow_mut().push_back(Pending { token, messages, answer });
+        self.arrived.notify_one();
+        answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("shutting down".into())))
+    }
+
+    /// Sends what is queued, for ever.
+    pub async fn run(&self) {
+        loop {
+            let batch = self.take_batch();
+            if batch.is_empty() {
+                self.arrived.notified().await;
+            } else {
+                self.send(batch).await;
+            }
+        }
+    }
+
+    fn take_batch(&self) -> Vec<Pending> {
+        let mut queue = self.queue.borrow_mut();
+        let (mut messages, mut bytes) = (0, 0);
+        let fits = queue.iter().take_while(|pending| {
+            let first = messages == 0;
+            messages += pending.messages.len();
+            bytes += pending.messages.iter().map(|m| m.rest.len()).sum::<usize>();
+            first || messages <= MAX_MESSAGES && bytes <= MAX_BYTES
+        });
+        let count = fits.count();
+        queue.drain(..count).collect()
+    }
+
+    async fn send(&self, batch: Vec<Pending>) {
+        let answer = self.commands.script(&self.script, &self.args(&batch)).await;
+        let replies = match answer {
+            Ok(Value::Array(replies)) if replies.len() == batch.len() => replies,
+            Ok(_) => {
+                let error = StoreError::Refused("redis: the publish script answered oddly".into());
+                return fail(batch, &error);
+            }
+            Err(error) => return fail(batch, &error),
+        };
+        for (pending, reply) in batch.into_iter().zip(replies) {
+            let answer = read_reply(reply, pending.messages.len());
+            if let Ok(ids) = &answer {
+                ids.last().iter().for_each(|id| self.floor.saw(**id));
+            }
+            // The link may be gone; the publish counts all the same.
+            let _ = pending.answer.send(answer);
+        }
+    }
+
+    fn args(&self, batch: &[Pending]) -> ScriptArgs {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let floor = self.floor.get();
+        let mut args = ScriptArgs::default();
+        args.push(now.to_string());
+        args.push(floor.start().to_string());
+        args.push(floor.counter().to_string());
+        args.push(self.list_ttl.to_string());
+        args.push(self.channel.as_str());
+        args.push(RECOVERY_SECONDS.to_string());
+        args.push(layout::log_entry(self.floor.before(Duration::from_secs(RECOVERY_SECONDS))));
+        for pending in batch {
+            args.push(pending.token.to_bytes());
+            args.push(pending.messages.len().to_string());
+            for message in &pending.messages {
+                push_message(&mut args, message);
+            }
+        }
+        args
+    }
+}
+
+fn push_message(args: &mut ScriptArgs, message: &PublishItem) {
+    let receivers: Vec<Receiver> = message
+        .receivers
+        .iter()
+        .map(|(key, signature)| Receiver { key: *key, signature: signature.to_vec() })
+        .collect();
+    args.push(message.expiry.to_string());
+    args.push(layout::pack_receivers(receivers.iter().map(|r: &Receiver| -> &ChannelKey { &r.key })));
+    args.push(announcement_parts(&receivers, message.rest.len()));
+    args.push_shared(Bytes::clone(&message.rest));
+}
+
+fn fail(batch: Vec<Pending>, error: &StoreError) {
+    for pending in batch {
+        let _ = pending.answer.send(Err(error.clone()));
+    }
+}
+
+fn read_reply(reply: Value, count: usize) -> Answer {
+    let bytes = match reply {
+        Value::BulkString(bytes) => bytes,
+        other => return Err(StoreError::Refused(format!("redis: unexpected reply {other:?}"))),
+    };
+    match Mid::from_bytes(&bytes) {
+        Some(first) => {
+            let id = |n| Mid::new(first.start(), first.counter() + n);
+            Ok((0..count as u64).map(id).collect())
+        }
+        None => {
+            let text = String::from_utf8_lossy(bytes.strip_prefix(b"-").unwrap_or(&bytes));
+            Err(StoreError::Refused(format!("redis: {text}")))
+        }
+    }
+}
+
+/// The last id this process has seen: ids given out later must lie above it, whatever has become of
+/// Redis meanwhile. Also remembers roughly which id was the last at earlier times.
+pub struct Floor {
+    last: Cell<Mid>,
+    history: RefCell<VecDeque<(Instant, Mid)>>,
+}
+
+impl Default for Floor {
+    fn default() -> Self {
+        Self { last: Cell::new(Mid::ZERO), history: RefCell::default() }
+    }
+}
+
+impl Floor {
+    /// An id was seen.
+    pub fn saw(&self, id: Mid) {
+        if id > self.last.get() {
+            self.last.set(id);
+        }
+    }
+
+    /// The greatest id seen.
+    pub fn get(&self) -> Mid {
+        self.last.get()
+    }
+
+    /// An id that was the last at least `age` ago; [`Mid::ZERO`] if none is known.
+    fn before(&self, age: Duration) -> Mid {
+        const STEP: Duration = Duration::from_secs(1);
+        let mut history = self.history.borrow_mut();
+        let now = Instant::now();
+        if history.back().is_none_or(|(at, _)| now - *at >= STEP) {
+            history.push_back((now, self.last.get()));
+        }
+        while history.get(1).is_some_and(|(at, _)| now - *at >= age) {
+            history.pop_front();
+        }
+        history.front().filter(|(at, _)| now - *at >= age).map_or(Mid::ZERO, |(_, id)| *id)
+    }
+}

@@ -1,0 +1,173 @@
+//! Supervises the subscription connection.
+//!
+//! The subscription is proved alive end to end: probes are published through the command connection
+//! and must come back through the subscription. The first one tells the position: everything
+//! announced up to it stands before it in the stream.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use push_protocol::Mid;
+use push_protocol::notification::parse_notification;
+use redis::aio::PubSub;
+use redis::{Client, Cmd, Msg};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+
+use super::connection::{Commands, LuaScript, ScriptArgs};
+use super::layout;
+use super::publisher::Floor;
+use crate::random::{self, Backoff};
+use crate::store::{Announced, StoreError, StoreEvent};
+
+/// Times of the subscription.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Of dialling and subscribing.
+    pub dial: Duration,
+    /// Between two probes.
+    pub probe_every: Duration,
+    /// How long a probe may take before the connection counts as dead.
+    pub probe_patience: Duration,
+}
+
+/// See the module.
+pub struct Subscription {
+    /// For the connection of its own.
+    pub client: Client,
+    /// For the probes.
+    pub commands: Rc<Commands>,
+    /// This process's name.
+    pub uid: String,
+    /// See [`Timing`].
+    pub timing: Timing,
+    /// Is told of every id seen.
+    pub floor: Rc<Floor>,
+    /// Where the stream goes.
+    pub events: UnboundedSender<StoreEvent>,
+}
+
+type Probe = Pin<Box<dyn Future<Output = Result<(), StoreError>>>>;
+
+impl Subscription {
+    /// Keeps the stream going, for ever.
+    pub async fn run(self) {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        let position = LuaScript::new(include_str!("position.lua"));
+        let mut silent = false;
+        loop {
+            let mut whole = false;
+            let reason = self.session(&position, &mut whole).await;
+            if whole {
+                backoff.reset();
+                silent = false;
+                tracing::warn!(%reason, "announcements lost, subscribing again");
+                let _ = self.events.send(StoreEvent::Lost);
+            } else if !silent {
+                // Once is enough until it works again.
+                silent = true;
+                tracing::warn!(%reason, "cannot subscribe to announcements, trying on");
+            }
+            sleep(backoff.wait()).await;
+        }
+    }
+
+    /// One connection, from dialling to its end; answers why it ended.
+    async fn session(&self, position: &LuaScript, whole: &mut bool) -> String {
+        let mut connection = match timeout(self.timing.dial, self.subscribe()).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return "no answer while subscribing".into(),
+        };
+        let nonce = random::uid();
+        let mut stream = connection.on_message();
+        let mut probe: Option<Probe> = Some(Box::pin(self.ask_position(position, nonce.clone())));
+        let mut patience = Instant::now() + self.timing.probe_patience;
+        let mut ticks = interval(self.timing.probe_every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.reset();
+        // A probe is under way that has not been seen yet.
+        let mut unseen = true;
+        loop {
+            tokio::select! {
+                biased;
+                message = stream.next() => {
+                    let Some(message) = message else { return "connection closed".into() };
+                    if !message.from_pattern() {
+                        unseen = false;
+                        if let Some(mid) = read_position(&message, &nonce) {
+                            self.floor.saw(mid);
+                            *whole = true;
+                            tracing::info!(position = %mid, "announcements are whole");
+                            let _ = self.events.send(StoreEvent::Restored { position: mid });
+                        }
+                        continue;
+                    }
+                    self.announce(&message);
+                }
+                answer = async { probe.as_mut().expect("guarded").as_mut().await }, if probe.is_some() => {
+                    probe = None;
+                    if let (Err(error), false) = (answer, *whole) {
+                        return error.to_string();
+                    }
+                }
+                () = sleep_until(patience), if unseen => return "a probe was not seen in time".into(),
+                _ = ticks.tick(), if !unseen && probe.is_none() => {
+                    unseen = true;
+                    patience = Instant::now() + self.timing.probe_patience;
+                    probe = Some(Box::pin(self.probe()));
+                }
+            }
+        }
+    }
+
+    async fn subscribe(&self) -> redis::RedisResult<PubSub> {
+        let mut connection = self.client.get_async_pubsub().await?;
+        connection.psubscribe(layout::ANNOUNCEMENTS).await?;
+        connection.subscribe(layout::probe_channel(&self.uid)).await?;
+        Ok(connection)
+    }
+
+    fn ask_position(
+        &self,
+        script: &LuaScript,
+        nonce: String,
+    ) -> impl Future<Output = Result<(), StoreError>> + 'static {
+        let (commands, script) = (Rc::clone(&self.commands), script.clone());
+        let floor = self.floor.get();
+        let mut args = ScriptArgs::default();
+        args.push(floor.start().to_string());
+        args.push(floor.counter().to_string());
+        args.push(layout::probe_channel(&self.uid));
+        args.push(nonce);
+        async move { commands.script(&script, &args).await.map(drop) }
+    }
+
+    fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + 'static {
+        let commands = Rc::clone(&self.commands);
+        let mut command = Cmd::new();
+        command.arg("PUBLISH").arg(layout::probe_channel(&self.uid)).arg("alive");
+        async move { commands.run(&command).await.map(drop) }
+    }
+
+    fn announce(&self, message: &Msg) {
+        for announced in parse_notification(message.get_payload_bytes()) {
+            self.floor.saw(announced.id);
+            let _ = self.events.send(StoreEvent::Announced(Announced {
+                id: announced.id,
+                receivers: announced.receivers.iter().map(|r| r.key).collect(),
+                outgoing: Bytes::from(announced.outgoing),
+            }));
+        }
+    }
+}
+
+/// Reads `<nonce>:<start date>-<counter>`.
+fn read_position(message: &Msg, nonce: &str) -> Option<Mid> {
+    let rest = message.get_payload_bytes().strip_prefix(nonce.as_bytes())?;
+    layout::parse_log_entry(rest.strip_prefix(b":")?)
+}
