@@ -317,3 +317,36 @@ fn a_neighbours_broken_body_is_repaired_and_nothing_else_changed() {
     );
     assert!(fixed.windows(3).any(|window| window == [0x7a, 1, b'?']));
 }
+
+#[test]
+fn of_a_notifications_members_the_last_counts() {
+    let messages = proto::IpcMessages {
+        messages: vec![ipc_message(1)],
+    };
+    let messages = notification::Command::IpcMessages(messages);
+    let licences = notification::Command::IpcLicenses(proto::IpcLicenses::default());
+    let found = |members: [&notification::Command; 2]| {
+        // As bytes, so that both members stand in one notification.
+        let encoded = |command: &notification::Command| {
+            proto::Notification {
+                command: Some(command.clone()),
+            }
+            .encode_to_vec()
+        };
+        let both = members.map(encoded).concat();
+        let mut payload = vec![0x0a];
+        prost::encoding::encode_varint(both.len() as u64, &mut payload);
+        payload.extend(both);
+        parse_notification(&payload).len()
+    };
+    assert_eq!(found([&licences, &messages]), 1);
+    assert_eq!(found([&messages, &licences]), 0);
+}
+
+#[test]
+fn an_empty_body_is_left_out() {
+    let rest = encode_rest("", 0, 1, Sender::Backend);
+    assert_eq!(rest, [0x18, 0, 0x25, 1, 0, 0, 0, 0x2a, 2, 0x08, 2]);
+    let whole = with_id(Mid::ZERO, &rest);
+    assert_eq!(OutgoingView::parse(&whole).map(|view| view.body), Some(""));
+}

@@ -277,3 +277,20 @@ fn label_of(label: &[u8]) -> String {
     };
     label.unwrap_or(UNKNOWN_LABEL).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_a_short_word() {
+        let longest = "a".repeat(32);
+        for good in ["im", "A_b-9*", &longest] {
+            assert_eq!(label_of(good.as_bytes()), good);
+        }
+        for bad in ["", "a b", "a.b", "\u{444}", &"a".repeat(33)] {
+            assert_eq!(label_of(bad.as_bytes()), "unknown", "{bad}");
+        }
+        assert_eq!(label_of(b"a\xff"), "unknown");
+    }
+}

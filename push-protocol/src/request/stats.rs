@@ -77,6 +77,36 @@ fn response(member: u8, len: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signature::{Algorithm, Verifier};
+
+    #[test]
+    fn as_many_channels_as_allowed_may_be_asked_for() {
+        let mut verifier = Verifier::new(Algorithm::Sha1);
+        verifier.add_key(b"k");
+        let pair = format!("{}:{}", "0a".repeat(16), "0b".repeat(16));
+        let pair = format!("{pair}.{}", verifier.sign_text(pair.as_bytes()).unwrap());
+        let value = format!("{pair}/{}", "0c".repeat(16));
+        let list = ChannelList::for_backend(value.as_bytes(), &verifier);
+        let ask = |max_channels| {
+            channel_stats(
+                list.as_ref(),
+                &Limits {
+                    max_channels,
+                    ..Limits::default()
+                },
+            )
+        };
+        let keys = [
+            ChannelKey::private([0x0a; 16]),
+            ChannelKey::private([0x0c; 16]),
+        ];
+        assert_eq!(ask(2), Ok(keys.to_vec()));
+        assert_eq!(ask(1), Err(ApiError::TooManyChannels));
+        assert_eq!(
+            channel_stats(None, &Limits::default()),
+            Err(ApiError::NoChannels)
+        );
+    }
 
     #[test]
     fn text_lists_the_private_ids_that_are_online() {

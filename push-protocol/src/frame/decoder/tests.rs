@@ -221,3 +221,27 @@ fn unmasking_goes_on_where_it_stopped() {
         );
     }
 }
+
+#[test]
+fn only_codes_that_may_be_sent_are_taken() {
+    let allowed = |code| matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+    for code in 0..=u16::MAX {
+        let frame = frame(0x88, &code.to_be_bytes());
+        let close = Event::Close {
+            code: Some(code),
+            reason: vec![],
+        };
+        let expected = if allowed(code) {
+            Ok(vec![close])
+        } else {
+            Err(ProtocolError::BadClose)
+        };
+        assert_eq!(feed(&mut Decoder::new(), &frame), expected);
+    }
+    // RFC 6455 section 7.4.1 names these as never sent.
+    assert!(
+        ![999, 1004, 1005, 1006, 1015, 1016, 2999, 5000]
+            .into_iter()
+            .any(allowed)
+    );
+}
