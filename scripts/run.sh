@@ -126,9 +126,12 @@ await() {
     fail "$1 is not ready after 10 seconds" "$2"
 }
 
+store=memory
+[[ ${BX_PUSH_REDIS-} ]] && store=Redis
 rm -f "$socket"
+# It reads BX_PUSH_REDIS from the environment: a command line would show its password to everybody.
 setsid "$build/push-sidecar" serve --socket "$socket" --pid-file "$dir/push-sidecar.pid" \
-    ${BX_PUSH_REDIS:+--redis "$BX_PUSH_REDIS"} >>"$dir/logs/push-sidecar.log" 2>&1 </dev/null &
+    >>"$dir/logs/push-sidecar.log" 2>&1 </dev/null &
 sidecar=$!
 await push-sidecar "$dir/logs/push-sidecar.log" "$sidecar" test -S "$socket"
 
@@ -143,7 +146,7 @@ cat <<TEXT
   Demo page   http://$BX_PUSH_PUBLIC/
   Subscribe   ws://$BX_PUSH_PUBLIC/bitrix/subws/   http://$BX_PUSH_PUBLIC/bitrix/sub/
   Publish     http://$BX_PUSH_INTERNAL/bitrix/pub/
-  Messages    kept in ${BX_PUSH_REDIS:-memory}
+  Messages    kept in $store
   Key         $key_file
   Logs        $dir/logs/
   Pids        nginx $nginx, push-sidecar $sidecar

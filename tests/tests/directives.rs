@@ -6,7 +6,7 @@ use push_tests::host::key_file;
 use push_tests::{Nginx, nginx};
 
 const KEY: &str = "bx_push_security_key 0123456789abcdef;";
-const SIDECAR: &str = "bx_push_sidecar unix:/run/push-sidecar/push-sidecar.sock;";
+const SIDECAR: &str = "bx_push_sidecar unix:/run/push-server/push-sidecar.sock;";
 
 /// Runs `nginx -t` with both versions; returns what each said.
 fn tested(http: &str, files: &[(&str, &str, u32)]) -> io::Result<Vec<(bool, String)>> {
