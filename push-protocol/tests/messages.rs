@@ -316,6 +316,11 @@ fn a_neighbours_broken_body_is_repaired_and_nothing_else_changed() {
         ("a\u{fffd}\u{fffd}", Some(Sender::Backend))
     );
     assert!(fixed.windows(3).any(|window| window == [0x7a, 1, b'?']));
+    // Nothing of the broken body is left: stricter readers take it too.
+    assert_eq!(
+        proto::OutgoingMessage::decode(&*fixed).unwrap().body,
+        view.body
+    );
 }
 
 #[test]
@@ -349,4 +354,22 @@ fn an_empty_body_is_left_out() {
     assert_eq!(rest, [0x18, 0, 0x25, 1, 0, 0, 0, 0x2a, 2, 0x08, 2]);
     let whole = with_id(Mid::ZERO, &rest);
     assert_eq!(OutgoingView::parse(&whole).map(|view| view.body), Some(""));
+}
+
+#[test]
+fn of_a_repeated_field_the_last_counts() {
+    let first = as_struct(Mid::new(1, 1), "1", 0, 7, Sender::Backend).encode_to_vec();
+    let second = as_struct(Mid::new(1, 2), "2", 5, 8, Sender::Client([3; 16])).encode_to_vec();
+    let both = [first.as_slice(), &second].concat();
+    assert_eq!(OutgoingView::parse(&both), OutgoingView::parse(&second));
+
+    let field = |bytes: &[u8]| [&[0x1a, bytes.len() as u8], bytes].concat();
+    let message = [field(&first), field(&second)].concat();
+    let len = message.len() as u8;
+    let payload = [&[0x0a, len + 4, 0x0a, len + 2, 0x0a, len][..], &message].concat();
+    let announced = parse_notification(&payload);
+    assert_eq!(
+        announced.iter().map(|a| a.id.counter()).collect::<Vec<_>>(),
+        [2]
+    );
 }
