@@ -64,6 +64,8 @@ pub enum ToSidecar {
     Publish {
         /// Comes back in the answer; with `Hello.instance` the token that makes it unique.
         seq: u64,
+        /// It is an `incomingMessages` request for the daily counters (PROTOCOL.md, section 8.3).
+        counted: bool,
         /// In order; each gets an id of its own.
         messages: Vec<PublishItem>,
     },
@@ -76,6 +78,43 @@ pub enum ToSidecar {
     },
     /// Are you there? Answered by `Pong`.
     Ping,
+    /// A private channel has more than one local connection, or had: how many now. A channel that
+    /// is subscribed and not spoken of has one.
+    Connections {
+        /// The channel.
+        channel: ChannelKey,
+        /// Its local connections.
+        count: u32,
+        /// If a subscriber with a pair has just come: the connections the channel may have on this
+        /// host; else 0. One too many is answered by `Evict` (PROTOCOL.md, section 9.4).
+        limit: u32,
+    },
+    /// Answer to `Oldest`.
+    OldestAnswer {
+        /// The `Oldest`'s.
+        req: u32,
+        /// When the oldest local connection was opened, Unix microseconds; `u64::MAX` if there is
+        /// none any more.
+        opened: u64,
+    },
+    /// Answer to `ReportWanted`: what this worker holds.
+    Report {
+        /// The `ReportWanted`'s.
+        req: u32,
+        /// WebSockets that are open.
+        websockets: u32,
+        /// Long polls that wait.
+        polls: u32,
+        /// Different private ids with a connection.
+        channels: u32,
+        /// `maxPayload`, `maxConnPerChannel`, `maxMessagesPerRequest`, `maxChannelsPerRequest`.
+        limits: [u64; 4],
+    },
+    /// The statistics of all processes of the store. Answered by `ServerStatsAnswer`.
+    ServerStats {
+        /// Comes back in the answer.
+        req: u32,
+    },
     /// Which is the newest message alive of these channels? Answered by `NewestAnswer`.
     Newest {
         /// Comes back in the answer.
@@ -94,18 +133,16 @@ const PUBLISH: u8 = 6;
 const STATS: u8 = 7;
 const PING: u8 = 8;
 const NEWEST: u8 = 9;
+const CONNECTIONS: u8 = 10;
+const OLDEST_ANSWER: u8 = 11;
+const REPORT: u8 = 12;
+const SERVER_STATS: u8 = 13;
 
 impl ToSidecar {
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Hello {
-                version,
-                instance,
-                pid,
-                resume,
-                software,
-            } => frame(out, HELLO, |o| {
+            Self::Hello { version, instance, pid, resume, software } => frame(out, HELLO, |o| {
                 o.put_u16_le(*version);
                 o.put_u64_le(*instance);
                 o.put_u32_le(*pid);
@@ -118,17 +155,14 @@ impl ToSidecar {
             }),
             Self::Unsubscribe { channels } => frame(out, UNSUBSCRIBE, |o| o.keys(channels)),
             Self::Resume { after } => frame(out, RESUME, |o| o.mid(*after)),
-            Self::Recover {
-                req,
-                after,
-                channels,
-            } => frame(out, RECOVER, |o| {
+            Self::Recover { req, after, channels } => frame(out, RECOVER, |o| {
                 o.put_u32_le(*req);
                 o.mid(*after);
                 o.keys(channels);
             }),
-            Self::Publish { seq, messages } => frame(out, PUBLISH, |o| {
+            Self::Publish { seq, counted, messages } => frame(out, PUBLISH, |o| {
                 o.put_u64_le(*seq);
+                o.put_u8(u8::from(*counted));
                 o.put_u32_le(messages.len() as u32);
                 for message in messages {
                     o.put_u32_le(message.expiry);
@@ -148,6 +182,25 @@ impl ToSidecar {
                 o.keys(channels);
             }),
             Self::Ping => frame(out, PING, |_| ()),
+            Self::Connections { channel, count, limit } => frame(out, CONNECTIONS, |o| {
+                o.key(channel);
+                o.put_u32_le(*count);
+                o.put_u32_le(*limit);
+            }),
+            Self::OldestAnswer { req, opened } => frame(out, OLDEST_ANSWER, |o| {
+                o.put_u32_le(*req);
+                o.put_u64_le(*opened);
+            }),
+            Self::Report { req, websockets, polls, channels, limits } => frame(out, REPORT, |o| {
+                o.put_u32_le(*req);
+                o.put_u32_le(*websockets);
+                o.put_u32_le(*polls);
+                o.put_u32_le(*channels);
+                for limit in limits {
+                    o.put_u64_le(*limit);
+                }
+            }),
+            Self::ServerStats { req } => frame(out, SERVER_STATS, |o| o.put_u32_le(*req)),
             Self::Newest { req, channels } => frame(out, NEWEST, |o| {
                 o.put_u32_le(*req);
                 o.keys(channels);
@@ -159,7 +212,7 @@ impl ToSidecar {
     /// alone: a later minor version may add some.
     pub fn decode(mut frame: Bytes) -> Result<Self, LinkError> {
         let kind = frame.u8().ok_or(LinkError::Length(0))?;
-        if !(HELLO..=NEWEST).contains(&kind) {
+        if !(HELLO..=SERVER_STATS).contains(&kind) {
             return Err(LinkError::Kind(kind));
         }
         Self::fields(kind, &mut frame).ok_or(LinkError::Field(kind))
@@ -174,33 +227,31 @@ impl ToSidecar {
                 resume: f.u8()? != 0,
                 software: f.text()?,
             },
-            SUBSCRIBE => Self::Subscribe {
-                seq: f.u32()?,
-                channels: f.keys()?,
-            },
-            UNSUBSCRIBE => Self::Unsubscribe {
-                channels: f.keys()?,
-            },
+            SUBSCRIBE => Self::Subscribe { seq: f.u32()?, channels: f.keys()? },
+            UNSUBSCRIBE => Self::Unsubscribe { channels: f.keys()? },
             RESUME => Self::Resume { after: f.mid()? },
-            RECOVER => Self::Recover {
-                req: f.u32()?,
-                after: f.mid()?,
-                channels: f.keys()?,
-            },
+            RECOVER => Self::Recover { req: f.u32()?, after: f.mid()?, channels: f.keys()? },
             PUBLISH => {
                 let seq = f.u64()?;
+                let counted = f.u8()? != 0;
                 let count = f.u32()?;
                 let messages = (0..count).map(|_| publish_item(f)).collect::<Option<_>>()?;
-                Self::Publish { seq, messages }
+                Self::Publish { seq, counted, messages }
             }
-            STATS => Self::Stats {
+            STATS => Self::Stats { req: f.u32()?, channels: f.keys()? },
+            CONNECTIONS => {
+                Self::Connections { channel: f.key()?, count: f.u32()?, limit: f.u32()? }
+            }
+            OLDEST_ANSWER => Self::OldestAnswer { req: f.u32()?, opened: f.u64()? },
+            REPORT => Self::Report {
                 req: f.u32()?,
-                channels: f.keys()?,
+                websockets: f.u32()?,
+                polls: f.u32()?,
+                channels: f.u32()?,
+                limits: [f.u64()?, f.u64()?, f.u64()?, f.u64()?],
             },
-            NEWEST => Self::Newest {
-                req: f.u32()?,
-                channels: f.keys()?,
-            },
+            SERVER_STATS => Self::ServerStats { req: f.u32()? },
+            NEWEST => Self::Newest { req: f.u32()?, channels: f.keys()? },
             _ => Self::Ping,
         })
     }
@@ -218,10 +269,5 @@ fn publish_item(f: &mut Bytes) -> Option<PublishItem> {
         })
         .collect::<Option<_>>()?;
     let len = f.u32()? as usize;
-    Some(PublishItem {
-        expiry,
-        label,
-        receivers,
-        rest: f.raw(len)?,
-    })
+    Some(PublishItem { expiry, label, receivers, rest: f.raw(len)? })
 }

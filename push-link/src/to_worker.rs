@@ -95,6 +95,30 @@ pub enum ToWorker {
     },
     /// Answer to `Ping`.
     Pong,
+    /// When was the oldest local connection of a channel opened? Answered by `OldestAnswer`.
+    Oldest {
+        /// Comes back in the answer.
+        req: u32,
+        /// The channel.
+        channel: ChannelKey,
+    },
+    /// Close the oldest local connection of a channel: the host has too many of them (4029).
+    Evict {
+        /// The channel.
+        channel: ChannelKey,
+    },
+    /// What do you hold? Answered by `Report`.
+    ReportWanted {
+        /// Comes back in the answer.
+        req: u32,
+    },
+    /// Answer to `ServerStats`.
+    ServerStatsAnswer {
+        /// The `ServerStats`'.
+        req: u32,
+        /// A JSON array, one object a process (PROTOCOL.md, section 8.3).
+        json: Bytes,
+    },
     /// Answer to `Newest`.
     NewestAnswer {
         /// The `Newest`'s.
@@ -115,6 +139,10 @@ const PUBLISH_ACK: u8 = 136;
 const STATS_ANSWER: u8 = 137;
 const PONG: u8 = 138;
 const NEWEST_ANSWER: u8 = 139;
+const OLDEST: u8 = 140;
+const EVICT: u8 = 141;
+const REPORT_WANTED: u8 = 142;
+const SERVER_STATS_ANSWER: u8 = 143;
 
 /// The `Deliver` frame in front of `outgoing_len` bytes of `OutgoingMessage`, so that one encoded
 /// message can be sent to many links without being copied for each.
@@ -146,11 +174,7 @@ impl ToWorker {
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Welcome {
-                version,
-                position,
-                software,
-            } => frame(out, WELCOME, |o| {
+            Self::Welcome { version, position, software } => frame(out, WELCOME, |o| {
                 o.put_u16_le(*version);
                 o.mid(*position);
                 o.text(software);
@@ -160,12 +184,7 @@ impl ToWorker {
                 o.put_u32_le(*seq);
                 o.mid(*position);
             }),
-            Self::Deliver {
-                id,
-                flags,
-                receivers,
-                outgoing,
-            } => {
+            Self::Deliver { id, flags, receivers, outgoing } => {
                 deliver_frame(*id, *flags, receivers, outgoing.len(), out);
                 out.put_slice(outgoing);
             }
@@ -179,11 +198,7 @@ impl ToWorker {
                 o.mid(*as_of);
             }),
             Self::Resumed { position } => frame(out, RESUMED, |o| o.mid(*position)),
-            Self::PublishAck {
-                seq,
-                status,
-                detail,
-            } => frame(out, PUBLISH_ACK, |o| {
+            Self::PublishAck { seq, status, detail } => frame(out, PUBLISH_ACK, |o| {
                 o.put_u64_le(*seq);
                 o.put_u8(*status as u8);
                 o.text(detail);
@@ -195,6 +210,16 @@ impl ToWorker {
                 o.extend(online.iter().map(|&b| u8::from(b)));
             }),
             Self::Pong => frame(out, PONG, |_| ()),
+            Self::Oldest { req, channel } => frame(out, OLDEST, |o| {
+                o.put_u32_le(*req);
+                o.key(channel);
+            }),
+            Self::Evict { channel } => frame(out, EVICT, |o| o.key(channel)),
+            Self::ReportWanted { req } => frame(out, REPORT_WANTED, |o| o.put_u32_le(*req)),
+            Self::ServerStatsAnswer { req, json } => frame(out, SERVER_STATS_ANSWER, |o| {
+                o.put_u32_le(*req);
+                o.put_slice(json);
+            }),
             Self::NewestAnswer { req, id } => frame(out, NEWEST_ANSWER, |o| {
                 o.put_u32_le(*req);
                 o.mid(id.unwrap_or(Mid::ZERO));
@@ -206,7 +231,7 @@ impl ToWorker {
     /// alone: a later minor version may add some.
     pub fn decode(mut frame: Bytes) -> Result<Self, LinkError> {
         let kind = frame.u8().ok_or(LinkError::Length(0))?;
-        if !(WELCOME..=NEWEST_ANSWER).contains(&kind) {
+        if !(WELCOME..=SERVER_STATS_ANSWER).contains(&kind) {
             return Err(LinkError::Kind(kind));
         }
         Self::fields(kind, &mut frame).ok_or(LinkError::Field(kind))
@@ -214,32 +239,19 @@ impl ToWorker {
 
     fn fields(kind: u8, f: &mut Bytes) -> Option<Self> {
         Some(match kind {
-            WELCOME => Self::Welcome {
-                version: f.u16()?,
-                position: f.mid()?,
-                software: f.text()?,
-            },
+            WELCOME => Self::Welcome { version: f.u16()?, position: f.mid()?, software: f.text()? },
             REFUSED => Self::Refused { reason: f.text()? },
-            POSITION => Self::Position {
-                seq: f.u32()?,
-                position: f.mid()?,
-            },
+            POSITION => Self::Position { seq: f.u32()?, position: f.mid()? },
             DELIVER => Self::Deliver {
                 id: f.mid()?,
                 flags: f.u8()?,
                 receivers: f.keys()?,
                 outgoing: std::mem::take(f),
             },
-            RECOVER_ITEM => Self::RecoverItem {
-                req: f.u32()?,
-                id: f.mid()?,
-                outgoing: std::mem::take(f),
-            },
-            RECOVER_END => Self::RecoverEnd {
-                req: f.u32()?,
-                ok: f.u8()? != 0,
-                as_of: f.mid()?,
-            },
+            RECOVER_ITEM => {
+                Self::RecoverItem { req: f.u32()?, id: f.mid()?, outgoing: std::mem::take(f) }
+            }
+            RECOVER_END => Self::RecoverEnd { req: f.u32()?, ok: f.u8()? != 0, as_of: f.mid()? },
             RESUMED => Self::Resumed { position: f.mid()? },
             PUBLISH_ACK => Self::PublishAck {
                 seq: f.u64()?,
@@ -260,6 +272,12 @@ impl ToWorker {
                     ok,
                     online: f.raw(count)?.iter().map(|&b| b != 0).collect(),
                 }
+            }
+            OLDEST => Self::Oldest { req: f.u32()?, channel: f.key()? },
+            EVICT => Self::Evict { channel: f.key()? },
+            REPORT_WANTED => Self::ReportWanted { req: f.u32()? },
+            SERVER_STATS_ANSWER => {
+                Self::ServerStatsAnswer { req: f.u32()?, json: std::mem::take(f) }
             }
             NEWEST_ANSWER => Self::NewestAnswer {
                 req: f.u32()?,

@@ -15,11 +15,7 @@ fn mids() -> impl Strategy<Value = Mid> {
 
 fn keys() -> impl Strategy<Value = ChannelKey> {
     (any::<bool>(), any::<[u8; 16]>()).prop_map(|(private, id)| {
-        if private {
-            ChannelKey::private(id)
-        } else {
-            ChannelKey::public(id)
-        }
+        if private { ChannelKey::private(id) } else { ChannelKey::public(id) }
     })
 }
 
@@ -28,37 +24,35 @@ fn blob() -> impl Strategy<Value = Bytes> {
 }
 
 fn items() -> impl Strategy<Value = PublishItem> {
-    (any::<u32>(), ".{0,20}", vec((keys(), blob()), 0..4), blob()).prop_map(
-        |(expiry, label, receivers, rest)| PublishItem {
-            expiry,
-            label,
-            receivers,
-            rest,
-        },
-    )
+    (any::<u32>(), ".{0,20}", vec((keys(), blob()), 0..4), blob())
+        .prop_map(|(expiry, label, receivers, rest)| PublishItem { expiry, label, receivers, rest })
 }
 
 fn to_sidecar() -> impl Strategy<Value = ToSidecar> {
     let channels = || vec(keys(), 0..5);
     prop_oneof![
-        (
-            any::<u16>(),
-            any::<u64>(),
-            any::<u32>(),
-            any::<bool>(),
-            ".{0,20}"
-        )
-            .prop_map(
-                |(version, instance, pid, resume, software)| ToSidecar::Hello {
-                    version,
-                    instance,
-                    pid,
-                    resume,
-                    software
-                }
-            ),
+        (any::<u16>(), any::<u64>(), any::<u32>(), any::<bool>(), ".{0,20}").prop_map(
+            |(version, instance, pid, resume, software)| ToSidecar::Hello {
+                version,
+                instance,
+                pid,
+                resume,
+                software
+            }
+        ),
         (any::<u32>(), channels())
             .prop_map(|(seq, channels)| ToSidecar::Subscribe { seq, channels }),
+        (keys(), any::<u32>(), any::<u32>()).prop_map(|(channel, count, limit)| {
+            ToSidecar::Connections { channel, count, limit }
+        }),
+        (any::<u32>(), any::<u64>())
+            .prop_map(|(req, opened)| ToSidecar::OldestAnswer { req, opened }),
+        (any::<[u32; 4]>(), any::<[u64; 4]>()).prop_map(
+            |([req, websockets, polls, channels], limits)| {
+                ToSidecar::Report { req, websockets, polls, channels, limits }
+            }
+        ),
+        any::<u32>().prop_map(|req| ToSidecar::ServerStats { req }),
         channels().prop_map(|channels| ToSidecar::Unsubscribe { channels }),
         mids().prop_map(|after| ToSidecar::Resume { after }),
         (any::<u32>(), mids(), channels()).prop_map(|(req, after, channels)| ToSidecar::Recover {
@@ -66,8 +60,8 @@ fn to_sidecar() -> impl Strategy<Value = ToSidecar> {
             after,
             channels
         }),
-        (any::<u64>(), vec(items(), 0..4))
-            .prop_map(|(seq, messages)| ToSidecar::Publish { seq, messages }),
+        (any::<u64>(), any::<bool>(), vec(items(), 0..4))
+            .prop_map(|(seq, counted, messages)| { ToSidecar::Publish { seq, counted, messages } }),
         (any::<u32>(), channels()).prop_map(|(req, channels)| ToSidecar::Stats { req, channels }),
         (any::<u32>(), channels()).prop_map(|(req, channels)| ToSidecar::Newest { req, channels }),
         Just(ToSidecar::Ping),
@@ -82,21 +76,12 @@ fn to_worker() -> impl Strategy<Value = ToWorker> {
     ];
     prop_oneof![
         (any::<u16>(), mids(), ".{0,20}").prop_map(|(version, position, software)| {
-            ToWorker::Welcome {
-                version,
-                position,
-                software,
-            }
+            ToWorker::Welcome { version, position, software }
         }),
         ".{0,20}".prop_map(|reason| ToWorker::Refused { reason }),
         (any::<u32>(), mids()).prop_map(|(seq, position)| ToWorker::Position { seq, position }),
         (mids(), any::<u8>(), vec(keys(), 0..5), blob()).prop_map(
-            |(id, flags, receivers, outgoing)| ToWorker::Deliver {
-                id,
-                flags,
-                receivers,
-                outgoing
-            }
+            |(id, flags, receivers, outgoing)| ToWorker::Deliver { id, flags, receivers, outgoing }
         ),
         (any::<u32>(), mids(), blob()).prop_map(|(req, id, outgoing)| ToWorker::RecoverItem {
             req,
@@ -116,11 +101,12 @@ fn to_worker() -> impl Strategy<Value = ToWorker> {
         }),
         (any::<u32>(), any::<bool>(), vec(any::<bool>(), 0..20))
             .prop_map(|(req, ok, online)| ToWorker::StatsAnswer { req, ok, online }),
-        (
-            any::<u32>(),
-            proptest::option::of(mids().prop_filter("an id", |id| *id != Mid::ZERO))
-        )
+        (any::<u32>(), proptest::option::of(mids().prop_filter("an id", |id| *id != Mid::ZERO)))
             .prop_map(|(req, id)| ToWorker::NewestAnswer { req, id }),
+        (any::<u32>(), keys()).prop_map(|(req, channel)| ToWorker::Oldest { req, channel }),
+        keys().prop_map(|channel| ToWorker::Evict { channel }),
+        any::<u32>().prop_map(|req| ToWorker::ReportWanted { req }),
+        (any::<u32>(), blob()).prop_map(|(req, json)| ToWorker::ServerStatsAnswer { req, json }),
         Just(ToWorker::Pong),
     ]
 }
@@ -213,12 +199,6 @@ fn lengths_that_cannot_be_are_refused() {
 
 #[test]
 fn unknown_kinds_are_refused() {
-    assert_eq!(
-        ToSidecar::decode(Bytes::from_static(&[77])),
-        Err(LinkError::Kind(77))
-    );
-    assert_eq!(
-        ToWorker::decode(Bytes::from_static(&[1])),
-        Err(LinkError::Kind(1))
-    );
+    assert_eq!(ToSidecar::decode(Bytes::from_static(&[77])), Err(LinkError::Kind(77)));
+    assert_eq!(ToWorker::decode(Bytes::from_static(&[1])), Err(LinkError::Kind(1)));
 }

@@ -26,12 +26,7 @@ pub struct Delivery {
 impl Delivery {
     /// Around a complete `OutgoingMessage` encoding.
     pub fn new(id: Mid, late: bool, outgoing: Bytes) -> Self {
-        Self {
-            id,
-            late,
-            outgoing,
-            frames: [OnceCell::new(), OnceCell::new()],
-        }
+        Self { id, late, outgoing, frames: [OnceCell::new(), OnceCell::new()] }
     }
 
     /// How many bytes it has, roughly.

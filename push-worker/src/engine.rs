@@ -1,8 +1,10 @@
 //! The engine: everything a worker knows and does.
 //!
 //! * [`subscribe`]: sessions come, say something, and go. * [`deliver`]: messages reach them.
-//! * [`publish`]: messages and questions leave. * [`sidecar`]: the link. * [`time`]: what is due.
+//! * [`crowd`]: the oldest of too many has to go. * [`publish`]: messages and questions leave.
+//! * [`sidecar`]: the link. * [`time`]: what is due.
 
+mod crowd;
 mod deliver;
 mod publish;
 mod sidecar;
@@ -60,6 +62,8 @@ pub struct Counters {
     pub unpublished: u64,
     /// Subscribers cut off because they did not read.
     pub slow: u64,
+    /// Subscribers that had to go because their channel had too many connections.
+    pub evicted: u64,
 }
 
 /// A location's settings and its lists in the schedule.
@@ -91,6 +95,7 @@ pub struct Engine {
     newest: HashMap<u32, Id, RandomState>,
     questions: HashMap<u32, Question, RandomState>,
     last_req: u32,
+    last_opened: u64,
     leaving: bool,
     counters: Counters,
 }
@@ -119,6 +124,7 @@ impl Engine {
             newest: HashMap::default(),
             questions: HashMap::default(),
             last_req: 0,
+            last_opened: 0,
             leaving: false,
             counters: Counters::default(),
         }
@@ -128,11 +134,7 @@ impl Engine {
     pub fn add_settings(&mut self, settings: Settings) -> SettingsId {
         let pings = self.schedule.list(settings.ping_interval);
         let polls = self.schedule.list(settings.poll_timeout);
-        self.locations.push(Location {
-            settings,
-            pings,
-            polls,
-        });
+        self.locations.push(Location { settings, pings, polls });
         SettingsId((self.locations.len() - 1) as u16)
     }
 
@@ -148,10 +150,7 @@ impl Engine {
 
     /// What has been done, and what there is.
     pub fn counters(&self) -> Counters {
-        Counters {
-            channels: self.hub.len(),
-            ..self.counters
-        }
+        Counters { channels: self.hub.len(), ..self.counters }
     }
 
     /// Sessions that are open now, those that are being closed included, and publishes that wait.

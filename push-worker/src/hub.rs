@@ -23,10 +23,7 @@ pub struct Place {
 enum Subscribers {
     Free(u32),
     One(u32),
-    #[expect(
-        clippy::box_collection,
-        reason = "8 bytes instead of 24 in every channel"
-    )]
+    #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in every channel")]
     Many(Box<Vec<u32>>),
 }
 
@@ -62,9 +59,7 @@ impl Hub {
 
     /// All channels.
     pub fn keys(&self) -> impl Iterator<Item = ChannelKey> + '_ {
-        self.index
-            .iter()
-            .map(|&slot| self.channels[slot as usize].key)
+        self.index.iter().map(|&slot| self.channels[slot as usize].key)
     }
 
     /// The channel behind a place.
@@ -75,9 +70,7 @@ impl Hub {
     /// The slot of a channel that has a subscriber.
     pub fn find(&self, key: &ChannelKey) -> Option<u32> {
         let hash = self.hasher.hash_one(key);
-        self.index
-            .find(hash, |&slot| self.channels[slot as usize].key == *key)
-            .copied()
+        self.index.find(hash, |&slot| self.channels[slot as usize].key == *key).copied()
     }
 
     /// The sessions listening to the channel in a slot.
@@ -107,10 +100,7 @@ impl Hub {
             };
             return (Place { slot, position }, false);
         }
-        let channel = Channel {
-            key,
-            subscribers: Subscribers::One(session),
-        };
+        let channel = Channel { key, subscribers: Subscribers::One(session) };
         let slot = if let Some(slot) = self.free {
             let old = std::mem::replace(&mut self.channels[slot as usize], channel);
             self.free = match old.subscribers {
@@ -122,12 +112,7 @@ impl Hub {
             self.channels.push(channel);
             self.channels.len() as u32 - 1
         };
-        let Self {
-            index,
-            channels,
-            hasher,
-            ..
-        } = self;
+        let Self { index, channels, hasher, .. } = self;
         let rehash = |&slot: &u32| hasher.hash_one(channels[slot as usize].key);
         index.insert_unique(hasher.hash_one(key), slot, rehash);
         (Place { slot, position: 0 }, true)
@@ -145,10 +130,7 @@ impl Hub {
                     if sessions.len() * 4 < sessions.capacity() && sessions.capacity() > 16 {
                         sessions.shrink_to(sessions.len() * 2);
                     }
-                    return Left {
-                        moved,
-                        emptied: None,
-                    };
+                    return Left { moved, emptied: None };
                 }
             }
             Subscribers::One(_) => {}
@@ -160,10 +142,7 @@ impl Hub {
         if let Ok(entry) = self.index.find_entry(hash, |&slot| slot == place.slot) {
             entry.remove();
         }
-        Left {
-            moved: None,
-            emptied: Some(key),
-        }
+        Left { moved: None, emptied: Some(key) }
     }
 }
 

@@ -77,9 +77,7 @@ impl Link {
     pub fn down(&mut self, now: u64) {
         let wait = (RETRY_MIN << self.failures.min(8)).min(RETRY_MAX);
         self.failures += 1;
-        self.state = LinkState::Down {
-            retry_at: now + wait / 2 + self.random() % wait,
-        };
+        self.state = LinkState::Down { retry_at: now + wait / 2 + self.random() % wait };
         self.splitter = Splitter::new();
         self.output = Vec::new();
         self.sent = 0;

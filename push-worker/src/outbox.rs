@@ -20,12 +20,7 @@ impl Outbox {
     /// One frame of which `written` bytes went out.
     pub fn new(frame: Shared, written: usize) -> Self {
         let bytes = frame.len() - written;
-        Self {
-            frames: VecDeque::from([frame]),
-            written,
-            bytes,
-            last: false,
-        }
+        Self { frames: VecDeque::from([frame]), written, bytes, last: false }
     }
 
     /// Bytes that wait.
@@ -48,10 +43,7 @@ impl Outbox {
     pub fn advance(&mut self, count: usize) -> bool {
         self.written += count;
         self.bytes -= count;
-        let whole = self
-            .frames
-            .front()
-            .is_some_and(|frame| frame.len() == self.written);
+        let whole = self.frames.front().is_some_and(|frame| frame.len() == self.written);
         if whole {
             self.frames.pop_front();
             self.written = 0;

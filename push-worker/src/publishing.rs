@@ -47,7 +47,13 @@ pub struct Publishing {
 
 impl Publishing {
     /// Takes a publish in; `None` when too much waits already.
-    pub fn add(&mut self, asker: Asker, messages: Vec<Publication>, now: u64) -> Option<u64> {
+    pub fn add(
+        &mut self,
+        asker: Asker,
+        counted: bool,
+        messages: Vec<Publication>,
+        now: u64,
+    ) -> Option<u64> {
         let size: usize = messages.iter().map(|m| m.rest.len()).sum();
         if self.bytes + size > MAX_BYTES {
             return None;
@@ -59,25 +65,14 @@ impl Publishing {
             .map(|m| PublishItem {
                 expiry: m.expiry,
                 label: m.label,
-                receivers: m
-                    .receivers
-                    .into_iter()
-                    .map(|r| (r.key, r.signature.into()))
-                    .collect(),
+                receivers: m.receivers.into_iter().map(|r| (r.key, r.signature.into())).collect(),
                 rest: m.rest.into(),
             })
             .collect();
         let mut frame = Vec::with_capacity(size + 128);
-        ToSidecar::Publish { seq, messages }.encode(&mut frame);
+        ToSidecar::Publish { seq, counted, messages }.encode(&mut frame);
         self.bytes += frame.len();
-        self.waiting.insert(
-            seq,
-            Waiting {
-                asker,
-                frame,
-                deadline: now + PATIENCE,
-            },
-        );
+        self.waiting.insert(seq, Waiting { asker, frame, deadline: now + PATIENCE });
         Some(seq)
     }
 
@@ -142,24 +137,21 @@ impl Publishing {
 
     /// When something is due.
     pub fn next(&self) -> Option<u64> {
-        let deadline = self
-            .waiting
-            .first_key_value()
-            .map(|(_, waiting)| waiting.deadline);
+        let deadline = self.waiting.first_key_value().map(|(_, waiting)| waiting.deadline);
         let retry = self.retries.front().map(|&(at, _)| at);
         deadline.into_iter().chain(retry).min()
     }
 }
 
-/// A question about which channels are online.
+/// A question for statistics.
 #[derive(Debug)]
 pub struct Question {
     /// Who asks.
     pub asker: Asker,
     /// In which form the answer goes out.
     pub format: Format,
-    /// What was asked.
-    pub channels: Vec<ChannelKey>,
+    /// The channels of which is asked whether they are online; none: the servers are asked about.
+    pub channels: Option<Vec<ChannelKey>>,
     /// When the asker stops waiting.
     pub deadline: u64,
 }

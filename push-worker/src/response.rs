@@ -56,36 +56,22 @@ impl Response {
 
     /// 200 with a body.
     pub fn ok(content_type: ContentType, body: impl Into<Bytes>) -> Self {
-        Self {
-            content_type,
-            body: body.into(),
-            ..Self::new(200)
-        }
+        Self { content_type, body: body.into(), ..Self::new(200) }
     }
 
     /// An error on pub and rest.
     pub fn error(error: ApiError) -> Self {
-        Self {
-            body: error.to_string().into(),
-            ..Self::new(error.http_status())
-        }
+        Self { body: error.to_string().into(), ..Self::new(error.http_status()) }
     }
 
     /// An error on sub.
     pub fn sub_error(error: ApiError) -> Self {
-        Self {
-            expose_last_message_id: true,
-            ..Self::error(error)
-        }
+        Self { expose_last_message_id: true, ..Self::error(error) }
     }
 
     /// 304 of a poll that waited in vain.
     pub fn nothing_new(last: LastMessageId) -> Self {
-        Self {
-            expose_last_message_id: true,
-            last_message_id: Some(last),
-            ..Self::new(304)
-        }
+        Self { expose_last_message_id: true, last_message_id: Some(last), ..Self::new(304) }
     }
 
     /// 503: nothing was done, it may be tried again in a second.
@@ -99,9 +85,6 @@ impl Response {
 
     /// The answer to a preflight (`OPTIONS`).
     pub fn preflight() -> Self {
-        Self {
-            preflight: true,
-            ..Self::new(200)
-        }
+        Self { preflight: true, ..Self::new(200) }
     }
 }

@@ -24,11 +24,7 @@ impl Schedule {
     pub fn list(&mut self, interval: u64) -> u16 {
         let found = self.lists.iter().position(|list| list.interval == interval);
         found.unwrap_or_else(|| {
-            self.lists.push(List {
-                interval,
-                first: NIL,
-                last: NIL,
-            });
+            self.lists.push(List { interval, first: NIL, last: NIL });
             self.lists.len() - 1
         }) as u16
     }
@@ -76,20 +72,12 @@ impl Schedule {
     /// A session that is due.
     pub fn due(&self, sessions: &Slab<Session>, now: u64) -> Option<u32> {
         let mut firsts = self.lists.iter().map(|list| list.first);
-        firsts.find(|&first| {
-            sessions
-                .get(first)
-                .is_some_and(|session| session.due <= now)
-        })
+        firsts.find(|&first| sessions.get(first).is_some_and(|session| session.due <= now))
     }
 
     /// When the next session is due.
     pub fn next(&self, sessions: &Slab<Session>) -> Option<u64> {
-        self.lists
-            .iter()
-            .filter_map(|list| sessions.get(list.first))
-            .map(|s| s.due)
-            .min()
+        self.lists.iter().filter_map(|list| sessions.get(list.first)).map(|s| s.due).min()
     }
 }
 

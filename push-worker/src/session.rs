@@ -44,6 +44,8 @@ pub struct Session {
     pub outbox: Option<Box<Outbox>>,
     /// Set while its history is being read.
     pub recovery: Option<Box<Recovery>>,
+    /// When it was opened, Unix microseconds; no two of a worker are alike.
+    pub opened: u64,
     /// When it is due, on the host's clock.
     pub due: u64,
     /// Its neighbours in the list of those due after the same interval.
@@ -94,6 +96,7 @@ impl Session {
             decoder: Decoder::new(),
             outbox: None,
             recovery: None,
+            opened: 0,
             due: 0,
             earlier: NIL,
             later: NIL,
@@ -111,10 +114,7 @@ impl Session {
 
     /// Its channels as receivers of messages.
     pub fn receivers(&self, hub: &Hub) -> Vec<ChannelKey> {
-        self.places
-            .iter()
-            .map(|place| hub.key(place.slot))
-            .collect()
+        self.places.iter().map(|place| hub.key(place.slot)).collect()
     }
 }
 
@@ -123,14 +123,9 @@ impl Recovery {
     /// to which the history is complete.
     pub fn merge(mut self, as_of: Mid) -> Vec<Rc<Delivery>> {
         // An id beyond everything the store has given out cannot be where the client left off.
-        let after = if self.after > as_of {
-            Mid::ZERO
-        } else {
-            self.after
-        };
+        let after = if self.after > as_of { Mid::ZERO } else { self.after };
         self.items.append(&mut self.held);
-        self.items
-            .retain(|message| message.id > after || message.late);
+        self.items.retain(|message| message.id > after || message.late);
         self.items.sort_by_key(|message| message.id);
         self.items.dedup_by_key(|message| message.id);
         self.items
@@ -160,11 +155,7 @@ mod tests {
             held: of(held),
             held_bytes: 0,
         };
-        recovery
-            .merge(Mid::new(1, as_of))
-            .iter()
-            .map(|m| m.id.counter())
-            .collect()
+        recovery.merge(Mid::new(1, as_of)).iter().map(|m| m.id.counter()).collect()
     }
 
     #[test]

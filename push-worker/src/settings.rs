@@ -28,6 +28,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Bytes a client's WebSocket message may have.
     pub max_payload: usize,
+    /// Connections a private channel of a pair may have on this host; the oldest has to go.
+    pub max_connections: u32,
     /// Milliseconds a long poll waits.
     pub poll_timeout: u64,
     /// Milliseconds between pings.
@@ -43,6 +45,7 @@ impl Default for Settings {
             verifier: Rc::new(Verifier::new(push_protocol::signature::Algorithm::Sha1)),
             limits: Limits::default(),
             max_payload: 1_048_576,
+            max_connections: 100,
             poll_timeout: 40_000,
             ping_interval: 120_000,
             max_queue: 4 * 1_048_576,

@@ -37,11 +37,7 @@ pub const NIL: u32 = u32::MAX;
 impl<T> Slab<T> {
     /// An empty one.
     pub const fn new() -> Self {
-        Self {
-            pages: Vec::new(),
-            free: NIL,
-            len: 0,
-        }
+        Self { pages: Vec::new(), free: NIL, len: 0 }
     }
 
     /// How many values there are.
@@ -78,10 +74,7 @@ impl<T> Slab<T> {
     /// The index behind an id that still names a value.
     pub fn find(&self, id: Id) -> Option<u32> {
         let index = id.index();
-        let slot = self
-            .pages
-            .get(index as usize / PAGE)?
-            .get(index as usize % PAGE)?;
+        let slot = self.pages.get(index as usize / PAGE)?.get(index as usize % PAGE)?;
         (slot.value.is_some() && u64::from(slot.generation) == id.0 >> 32).then_some(index)
     }
 
@@ -93,41 +86,26 @@ impl<T> Slab<T> {
 
     /// The value at an index.
     pub fn get(&self, index: u32) -> Option<&T> {
-        self.pages.get(index as usize / PAGE)?[index as usize % PAGE]
-            .value
-            .as_ref()
+        self.pages.get(index as usize / PAGE)?[index as usize % PAGE].value.as_ref()
     }
 
     /// The value at an index.
     pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.pages.get_mut(index as usize / PAGE)?[index as usize % PAGE]
-            .value
-            .as_mut()
+        self.pages.get_mut(index as usize / PAGE)?[index as usize % PAGE].value.as_mut()
     }
 
     /// The ids of all values.
     pub fn ids(&self) -> Vec<Id> {
         let total = (self.pages.len() * PAGE) as u32;
-        (0..total)
-            .filter(|&i| self.get(i).is_some())
-            .map(|i| self.id(i))
-            .collect()
+        (0..total).filter(|&i| self.get(i).is_some()).map(|i| self.id(i)).collect()
     }
 
     fn grow(&mut self) {
         let start = (self.pages.len() * PAGE) as u32;
         let page = (0..PAGE as u32)
             .map(|i| {
-                let next_free = if i + 1 == PAGE as u32 {
-                    NIL
-                } else {
-                    start + i + 1
-                };
-                Slot {
-                    generation: 0,
-                    next_free,
-                    value: None,
-                }
+                let next_free = if i + 1 == PAGE as u32 { NIL } else { start + i + 1 };
+                Slot { generation: 0, next_free, value: None }
             })
             .collect();
         self.pages.push(page);

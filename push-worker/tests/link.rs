@@ -15,17 +15,11 @@ fn publish(world: &mut World, request: usize, channel: u8) -> u64 {
         &Limits::default(),
         1_795_408_173,
     );
-    world
-        .engine
-        .publish(&mut world.host, Some(Request(request)), vec![message])
+    world.engine.publish(&mut world.host, Request(request), false, vec![message])
 }
 
 fn ack(world: &mut World, seq: u64, status: PublishStatus) {
-    world.say(&ToWorker::PublishAck {
-        seq,
-        status,
-        detail: String::new(),
-    });
+    world.say(&ToWorker::PublishAck { seq, status, detail: String::new() });
 }
 
 #[test]
@@ -34,10 +28,7 @@ fn a_publisher_is_answered_when_the_message_is_stored() {
     publish(&mut world, 1, 1);
     let published = world.published();
     assert_eq!(published.len(), 1);
-    assert_eq!(
-        published[0].1[0].receivers,
-        [(private(1), bytes::Bytes::new())]
-    );
+    assert_eq!(published[0].1[0].receivers, [(private(1), bytes::Bytes::new())]);
     assert!(world.host.answers.is_empty());
     ack(&mut world, published[0].0, PublishStatus::Stored);
     assert_eq!(world.host.answers[&1].status, 200);
@@ -50,9 +41,7 @@ fn a_publish_without_receivers_is_nothing_to_do() {
     let mut world = World::new();
     let limits = Limits::default();
     let message = request::text([].into_iter(), b"x", None, &limits, 1);
-    world
-        .engine
-        .publish(&mut world.host, Some(Request(1)), vec![message]);
+    world.engine.publish(&mut world.host, Request(1), false, vec![message]);
     assert_eq!(world.host.answers[&1].status, 200);
     assert_eq!(world.heard(), []);
 }
@@ -74,13 +63,7 @@ fn a_publish_under_way_is_sent_again_under_the_same_token() {
     for (seq, _) in after {
         ack(&mut world, seq, PublishStatus::Stored);
     }
-    assert!(
-        world
-            .host
-            .answers
-            .values()
-            .all(|answer| answer.status == 200)
-    );
+    assert!(world.host.answers.values().all(|answer| answer.status == 200));
     assert_eq!(world.host.answers.len(), 3);
 }
 
@@ -135,34 +118,21 @@ fn a_broken_link_is_resumed_where_it_stood_and_clients_notice_nothing() {
     world.pass(3_000);
     world.link_up();
     let said = world.heard();
-    assert!(
-        matches!(said[0], ToSidecar::Hello { resume: true, .. }),
-        "{said:?}"
-    );
-    let ToSidecar::Subscribe { channels, .. } = &said[1] else {
-        panic!("{said:?}")
-    };
+    assert!(matches!(said[0], ToSidecar::Hello { resume: true, .. }), "{said:?}");
+    let ToSidecar::Subscribe { channels, .. } = &said[1] else { panic!("{said:?}") };
     assert_eq!(channels.len(), 3);
     assert_eq!(said[2], ToSidecar::Resume { after: mid(5) });
-    let ToSidecar::Recover { req, after, .. } = said[3] else {
-        panic!("{said:?}")
-    };
+    let ToSidecar::Recover { req, after, .. } = said[3] else { panic!("{said:?}") };
     assert_eq!(after, mid(3));
     world.say(&welcome(9));
-    world.say(&ToWorker::Position {
-        seq: 1,
-        position: mid(9),
-    });
+    world.say(&ToWorker::Position { seq: 1, position: mid(9) });
     world.deliver(6, &[private(1)]);
     // Broken once more before it has caught up: what comes next starts behind 6.
     world.link_down();
     world.pass(3_000);
     world.link_up();
     let said = world.heard();
-    assert!(
-        said.contains(&ToSidecar::Resume { after: mid(6) }),
-        "{said:?}"
-    );
+    assert!(said.contains(&ToSidecar::Resume { after: mid(6) }), "{said:?}");
     world.say(&welcome(9));
     world.deliver(8, &[private(1), private(2)]);
     world.say(&ToWorker::Resumed { position: mid(9) });
@@ -235,9 +205,7 @@ fn attempts_to_connect_become_rarer_but_do_not_end() {
 #[test]
 fn nonsense_on_the_link_ends_it() {
     let mut world = World::new();
-    world
-        .engine
-        .link_received(&mut world.host, &[1, 0, 0, 0, 77]);
+    world.engine.link_received(&mut world.host, &[1, 0, 0, 0, 77]);
     assert_eq!(world.host.link_closed, 1);
     world.pass(3_000);
     assert_eq!(world.host.connects, 2);
@@ -247,30 +215,15 @@ fn nonsense_on_the_link_ends_it() {
 fn statistics_are_answered_in_the_form_asked_or_503() {
     let mut world = World::new();
     let asked = vec![private(1), private(2)];
-    world
-        .engine
-        .channel_stats(&mut world.host, Request(1), asked.clone(), Format::Text);
-    let ToSidecar::Stats { req, .. } = world.heard()[0] else {
-        panic!()
-    };
-    world.say(&ToWorker::StatsAnswer {
-        req,
-        ok: true,
-        online: vec![false, true],
-    });
-    let body = format!(
-        "{{\"infos\":[{{\"channel\":\"{}\",\"subscribers\":1}}]}}",
-        hex(id(2))
-    );
+    world.engine.channel_stats(&mut world.host, Request(1), asked.clone(), Format::Text);
+    let ToSidecar::Stats { req, .. } = world.heard()[0] else { panic!() };
+    world.say(&ToWorker::StatsAnswer { req, ok: true, online: vec![false, true] });
+    let body = format!("{{\"infos\":[{{\"channel\":\"{}\",\"subscribers\":1}}]}}", hex(id(2)));
     assert_eq!(world.host.answers[&1].body, body.as_bytes());
-    world
-        .engine
-        .channel_stats(&mut world.host, Request(2), asked.clone(), Format::Binary);
+    world.engine.channel_stats(&mut world.host, Request(2), asked.clone(), Format::Binary);
     world.link_down();
     assert_eq!(world.host.answers[&2].status, 503);
-    world
-        .engine
-        .channel_stats(&mut world.host, Request(3), asked, Format::Binary);
+    world.engine.channel_stats(&mut world.host, Request(3), asked, Format::Binary);
     assert_eq!(world.host.answers[&3].status, 503);
 }
 
@@ -281,9 +234,30 @@ fn a_poll_that_ends_while_the_link_is_down_keeps_its_place() {
     world.poll(1, &[(1, false)], None);
     world.link_down();
     world.pass(40_000);
-    assert_eq!(
-        world.host.answers[&1].last_message_id,
-        Some(LastMessageId::Is(mid(7)))
-    );
+    assert_eq!(world.host.answers[&1].last_message_id, Some(LastMessageId::Is(mid(7))));
     assert_empty(&world);
+}
+
+#[test]
+fn server_statistics_are_passed_on_in_both_forms() {
+    let mut world = World::new();
+    world.websocket(1, &[(1, true), (2, false)], None);
+    world.poll(2, &[(2, false)], None);
+    world.heard();
+    world.say(&ToWorker::ReportWanted { req: 9 });
+    let report = ToSidecar::Report {
+        req: 9,
+        websockets: 1,
+        polls: 1,
+        channels: 2,
+        limits: [1_048_576, 100, 100, 100],
+    };
+    assert_eq!(world.heard(), [report]);
+    for (request, format) in [(3, Format::Text), (4, Format::Binary)] {
+        world.engine.server_stats(&mut world.host, Request(request), format);
+        let ToSidecar::ServerStats { req } = world.heard()[0] else { panic!() };
+        world.say(&ToWorker::ServerStatsAnswer { req, json: "[{}]".into() });
+    }
+    assert_eq!(world.host.answers[&3].body, "[{}]");
+    assert_eq!(world.host.answers[&4].body, &b"\x0a\x08\x1a\x06\x0a\x04[{}]"[..]);
 }

@@ -37,10 +37,7 @@ struct Client {
 impl Sidecar {
     fn receivers(&self, counter: u64) -> Vec<ChannelKey> {
         let all = &self.log[counter as usize - 1];
-        all.iter()
-            .filter(|key| self.subscribed.contains(key))
-            .copied()
-            .collect()
+        all.iter().filter(|key| self.subscribed.contains(key)).copied().collect()
     }
 
     /// Says something, unless the link breaks before.
@@ -81,13 +78,7 @@ impl Sidecar {
                 }
                 ToSidecar::Subscribe { seq, channels } => {
                     self.subscribed.extend(channels);
-                    self.say(
-                        world,
-                        &ToWorker::Position {
-                            seq,
-                            position: mid(self.sent),
-                        },
-                    );
+                    self.say(world, &ToWorker::Position { seq, position: mid(self.sent) });
                 }
                 ToSidecar::Unsubscribe { channels } => {
                     for key in channels {
@@ -96,44 +87,21 @@ impl Sidecar {
                 }
                 ToSidecar::Resume { after } => {
                     self.deliver(world, after.counter(), self.log.len() as u64);
-                    self.say(
-                        world,
-                        &ToWorker::Resumed {
-                            position: mid(self.sent),
-                        },
-                    );
+                    self.say(world, &ToWorker::Resumed { position: mid(self.sent) });
                 }
-                ToSidecar::Recover {
-                    req,
-                    after,
-                    channels,
-                } => {
+                ToSidecar::Recover { req, after, channels } => {
                     let as_of = self.log.len() as u64;
                     self.deliver(world, self.sent, as_of);
                     for counter in after.counter() + 1..=as_of {
-                        if self.log[counter as usize - 1]
-                            .iter()
-                            .any(|key| channels.contains(key))
-                        {
+                        if self.log[counter as usize - 1].iter().any(|key| channels.contains(key)) {
                             let outgoing = message(counter).into();
                             self.say(
                                 world,
-                                &ToWorker::RecoverItem {
-                                    req,
-                                    id: mid(counter),
-                                    outgoing,
-                                },
+                                &ToWorker::RecoverItem { req, id: mid(counter), outgoing },
                             );
                         }
                     }
-                    self.say(
-                        world,
-                        &ToWorker::RecoverEnd {
-                            req,
-                            ok: true,
-                            as_of: mid(as_of),
-                        },
-                    );
+                    self.say(world, &ToWorker::RecoverEnd { req, ok: true, as_of: mid(as_of) });
                 }
                 ToSidecar::Ping => self.say(world, &ToWorker::Pong),
                 other => panic!("{other:?}"),
@@ -149,12 +117,7 @@ impl Sidecar {
                 let outgoing = message(counter).into();
                 self.say(
                     world,
-                    &ToWorker::Deliver {
-                        id: mid(counter),
-                        flags: 0,
-                        receivers,
-                        outgoing,
-                    },
+                    &ToWorker::Deliver { id: mid(counter), flags: 0, receivers, outgoing },
                 );
             }
         }
@@ -198,11 +161,7 @@ fn read(world: &World, client: &mut Client) {
             client.got.push(id);
             client.last = id;
         } else {
-            assert!(
-                client.got.contains(&id),
-                "{id} came out of order, after {}",
-                client.last
-            );
+            assert!(client.got.contains(&id), "{id} came out of order, after {}", client.last);
         }
     }
 }

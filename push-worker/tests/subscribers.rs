@@ -11,26 +11,14 @@ use support::*;
 fn a_channel_is_subscribed_once_and_given_up_with_its_last_subscriber() {
     let mut world = World::new();
     let first = world.websocket(1, &[(1, true), (2, false)], None);
-    let ToSidecar::Subscribe { channels, .. } = &world.heard()[0] else {
-        panic!()
-    };
+    let ToSidecar::Subscribe { channels, .. } = &world.heard()[0] else { panic!() };
     assert_eq!(channels, &[private(1), public(101), private(2)]);
     let second = world.websocket(2, &[(2, false)], None);
     assert_eq!(world.heard(), []);
     world.engine.ended(&mut world.host, first);
-    assert_eq!(
-        world.heard(),
-        [ToSidecar::Unsubscribe {
-            channels: vec![private(1), public(101)]
-        }]
-    );
+    assert_eq!(world.heard(), [ToSidecar::Unsubscribe { channels: vec![private(1), public(101)] }]);
     world.engine.ended(&mut world.host, second);
-    assert_eq!(
-        world.heard(),
-        [ToSidecar::Unsubscribe {
-            channels: vec![private(2)]
-        }]
-    );
+    assert_eq!(world.heard(), [ToSidecar::Unsubscribe { channels: vec![private(2)] }]);
     assert!(world.host.sockets[&1].closed && world.host.sockets[&2].closed);
     assert_empty(&world);
 }
@@ -85,24 +73,13 @@ fn a_history_that_cannot_be_read_closes_with_4011() {
     let mut world = World::new();
     world.websocket(1, &[(1, false)], Some(3));
     let req = world.heard_recover();
-    world.say(&ToWorker::RecoverEnd {
-        req,
-        ok: false,
-        as_of: mid(0),
-    });
+    world.say(&ToWorker::RecoverEnd { req, ok: false, as_of: mid(0) });
     assert_eq!(world.got(1).1, Some(4011));
     world.poll(2, &[(1, false)], Some(3));
     let req = world.heard_recover();
-    world.say(&ToWorker::RecoverEnd {
-        req,
-        ok: false,
-        as_of: mid(0),
-    });
+    world.say(&ToWorker::RecoverEnd { req, ok: false, as_of: mid(0) });
     assert_eq!(world.host.answers[&2].status, 400);
-    assert_eq!(
-        world.host.answers[&2].body,
-        "4011: Couldn't get last messages."
-    );
+    assert_eq!(world.host.answers[&2].body, "4011: Couldn't get last messages.");
 }
 
 #[test]
@@ -120,24 +97,15 @@ fn a_void_list_is_closed_with_4010() {
     let mut world = World::new();
     world.host.sockets.entry(1).or_default();
     let id =
-        world
-            .engine
-            .open_websocket(&mut world.host, push_worker::Conn(1), world.settings, None);
+        world.engine.open_websocket(&mut world.host, push_worker::Conn(1), world.settings, None);
     let events = server_frames(&world.host.sockets[&1].written);
     assert_eq!(
         events,
-        [Event::Close {
-            code: Some(4010),
-            reason: b"4010: Wrong Channel Id.".to_vec()
-        }]
+        [Event::Close { code: Some(4010), reason: b"4010: Wrong Channel Id.".to_vec() }]
     );
     assert!(world.host.sockets[&1].finished && !world.host.sockets[&1].closed);
     // The peer answers, then it is closed.
-    world.engine.received(
-        &mut world.host,
-        id,
-        &client_frame(8, &4010u16.to_be_bytes()),
-    );
+    world.engine.received(&mut world.host, id, &client_frame(8, &4010u16.to_be_bytes()));
     assert!(world.host.sockets[&1].closed);
     assert_empty(&world);
 }
@@ -146,9 +114,7 @@ fn a_void_list_is_closed_with_4010() {
 fn a_peer_that_does_not_answer_our_close_is_cut_off() {
     let mut world = World::new();
     let id = world.websocket(1, &[(1, false)], None);
-    world
-        .engine
-        .received(&mut world.host, id, &[0xff, 0xff, 0, 0, 0, 0]);
+    world.engine.received(&mut world.host, id, &[0xff, 0xff, 0, 0, 0, 0]);
     assert_eq!(world.got(1).1, Some(1002));
     world.pass(4_999);
     assert!(!world.host.sockets[&1].closed);
@@ -161,17 +127,9 @@ fn a_peer_that_does_not_answer_our_close_is_cut_off() {
 fn a_close_is_answered_with_its_code_and_reason() {
     let mut world = World::new();
     let id = world.websocket(1, &[(1, false)], None);
-    world
-        .engine
-        .received(&mut world.host, id, &client_frame(8, b"\x03\xe8bye"));
+    world.engine.received(&mut world.host, id, &client_frame(8, b"\x03\xe8bye"));
     let events = server_frames(&world.host.sockets[&1].written);
-    assert_eq!(
-        events,
-        [Event::Close {
-            code: Some(1000),
-            reason: b"bye".to_vec()
-        }]
-    );
+    assert_eq!(events, [Event::Close { code: Some(1000), reason: b"bye".to_vec() }]);
     assert!(world.host.sockets[&1].closed);
     assert_empty(&world);
 }
@@ -180,13 +138,9 @@ fn a_close_is_answered_with_its_code_and_reason() {
 fn pings_are_answered_and_sent_and_a_silent_peer_is_cut_at_the_second() {
     let mut world = World::new();
     let id = world.websocket(1, &[(1, false)], None);
-    world
-        .engine
-        .received(&mut world.host, id, &client_frame(9, b"alive"));
+    world.engine.received(&mut world.host, id, &client_frame(9, b"alive"));
     world.pass(120_000);
-    world
-        .engine
-        .received(&mut world.host, id, &client_frame(10, b"ws ping"));
+    world.engine.received(&mut world.host, id, &client_frame(10, b"ws ping"));
     world.pass(120_000);
     let events = server_frames(&world.host.sockets[&1].written);
     let ping = Event::Ping(b"ws ping".to_vec());
@@ -206,10 +160,7 @@ fn a_poll_is_answered_by_one_live_message() {
     let answer = &world.host.answers[&1];
     assert_eq!(answer.status, 200);
     let body = std::str::from_utf8(&answer.body).unwrap();
-    assert!(
-        body.contains("\"id\":5,") && !body.contains("\"id\":6,"),
-        "{body}"
-    );
+    assert!(body.contains("\"id\":5,") && !body.contains("\"id\":6,"), "{body}");
     assert_empty(&world);
 }
 
@@ -222,10 +173,7 @@ fn a_poll_with_mid_gets_history_at_once() {
     world.item(req, 5);
     world.recovered(req, 5);
     let body = std::str::from_utf8(&world.host.answers[&1].body).unwrap();
-    assert!(
-        body.contains("\"id\":4,") && body.contains("\"id\":5,"),
-        "{body}"
-    );
+    assert!(body.contains("\"id\":4,") && body.contains("\"id\":5,"), "{body}");
     assert_empty(&world);
 }
 
@@ -239,37 +187,16 @@ fn the_end_of_a_poll_tells_where_to_go_on() {
     world.poll(3, &[(1, false)], None);
     world.pass(40_000);
     assert_eq!(world.host.answers[&1].status, 304);
-    assert_eq!(
-        world.host.answers[&1].last_message_id,
-        Some(LastMessageId::Is(mid(3)))
-    );
+    assert_eq!(world.host.answers[&1].last_message_id, Some(LastMessageId::Is(mid(3))));
     let reqs: Vec<u32> = world
         .heard()
         .iter()
-        .filter_map(|f| {
-            if let ToSidecar::Newest { req, .. } = f {
-                Some(*req)
-            } else {
-                None
-            }
-        })
+        .filter_map(|f| if let ToSidecar::Newest { req, .. } = f { Some(*req) } else { None })
         .collect();
-    world.say(&ToWorker::NewestAnswer {
-        req: reqs[0],
-        id: Some(mid(8)),
-    });
-    world.say(&ToWorker::NewestAnswer {
-        req: reqs[1],
-        id: None,
-    });
-    assert_eq!(
-        world.host.answers[&2].last_message_id,
-        Some(LastMessageId::Is(mid(8)))
-    );
-    assert_eq!(
-        world.host.answers[&3].last_message_id,
-        Some(LastMessageId::Empty)
-    );
+    world.say(&ToWorker::NewestAnswer { req: reqs[0], id: Some(mid(8)) });
+    world.say(&ToWorker::NewestAnswer { req: reqs[1], id: None });
+    assert_eq!(world.host.answers[&2].last_message_id, Some(LastMessageId::Is(mid(8))));
+    assert_eq!(world.host.answers[&3].last_message_id, Some(LastMessageId::Empty));
     assert_empty(&world);
 }
 
@@ -286,10 +213,7 @@ fn an_impossible_mid_does_not_silence_a_subscriber() {
 
 #[test]
 fn a_reader_that_stops_is_cut_off_alone() {
-    let mut world = World::with(&Settings {
-        max_queue: 200,
-        ..Settings::default()
-    });
+    let mut world = World::with(&Settings { max_queue: 200, ..Settings::default() });
     world.websocket(1, &[(1, false)], None);
     world.websocket(2, &[(1, false)], None);
     world.host.sockets.get_mut(&1).unwrap().room = Some(10);
@@ -344,9 +268,7 @@ fn a_big_fan_out_is_cut_up_and_keeps_every_session_in_order() {
     assert_eq!(world.ids(9), [1, 3, 4]);
     assert_eq!(world.ids(0), [0u64; 0]);
     assert!(world.engine.run(&mut world.host));
-    let done = (0..1000)
-        .filter(|&conn| !world.ids(conn).is_empty())
-        .count();
+    let done = (0..1000).filter(|&conn| !world.ids(conn).is_empty()).count();
     assert!((256..=300).contains(&done), "{done}");
     world.run();
     for conn in 0..1000 {
@@ -362,9 +284,7 @@ fn a_big_fan_out_is_cut_up_and_keeps_every_session_in_order() {
 #[test]
 fn who_leaves_or_comes_during_a_fan_out_is_treated_right() {
     let mut world = World::new();
-    let ids: Vec<_> = (0..600)
-        .map(|conn| world.websocket(conn, &[(1, false)], None))
-        .collect();
+    let ids: Vec<_> = (0..600).map(|conn| world.websocket(conn, &[(1, false)], None)).collect();
     world.deliver(1, &[private(1)]);
     world.engine.run(&mut world.host);
     for id in &ids[300..400] {
@@ -392,16 +312,9 @@ fn leaving_says_goodbye() {
     world.engine.leave_all(&mut world.host);
     assert_eq!(world.got(1).1, Some(1001));
     assert_eq!(world.host.answers[&2].status, 304);
-    assert_eq!(
-        world.host.answers[&2].last_message_id,
-        Some(LastMessageId::Is(mid(4)))
-    );
+    assert_eq!(world.host.answers[&2].last_message_id, Some(LastMessageId::Is(mid(4))));
     assert_eq!(world.engine.busy(), 1);
-    world.engine.received(
-        &mut world.host,
-        websocket,
-        &client_frame(8, &1001u16.to_be_bytes()),
-    );
+    world.engine.received(&mut world.host, websocket, &client_frame(8, &1001u16.to_be_bytes()));
     assert_empty(&world);
 }
 
@@ -416,14 +329,10 @@ fn text_sessions_get_envelopes_and_their_frames_are_ignored() {
         world.settings,
         Some(subscriber),
     );
-    world
-        .engine
-        .received(&mut world.host, id, &client_frame(2, b"nonsense"));
+    world.engine.received(&mut world.host, id, &client_frame(2, b"nonsense"));
     world.deliver(5, &[private(1)]);
     let events = server_frames(&world.host.sockets[&1].written);
-    let [Event::Message { data, .. }] = &events[..] else {
-        panic!("{events:?}")
-    };
+    let [Event::Message { data, .. }] = &events[..] else { panic!("{events:?}") };
     let text = std::str::from_utf8(data).unwrap();
     assert!(text.starts_with("#!NGINXNMS!#{\"id\":5,\"mid\":\"") && text.ends_with("#!NGINXNME!#"));
 }
@@ -432,13 +341,62 @@ fn text_sessions_get_envelopes_and_their_frames_are_ignored() {
 fn a_client_request_that_is_wrong_closes_with_its_error() {
     let mut world = World::new();
     let id = world.websocket(1, &[(1, false)], None);
-    world
-        .engine
-        .received(&mut world.host, id, &client_frame(2, b""));
+    world.engine.received(&mut world.host, id, &client_frame(2, b""));
     assert_eq!(world.got(1).1, Some(4012));
     let id = world.websocket(2, &[(1, true)], None);
-    world
-        .engine
-        .received(&mut world.host, id, &client_frame(2, b""));
+    world.engine.received(&mut world.host, id, &client_frame(2, b""));
     assert_eq!(world.got(2).1, Some(4013));
+}
+
+/// The numbers of connections that the sidecar hears of.
+fn told(world: &mut World) -> Vec<(push_protocol::ChannelKey, u32, u32)> {
+    let frames = world.heard_all().into_iter();
+    frames
+        .filter_map(|frame| match frame {
+            ToSidecar::Connections { channel, count, limit } => Some((channel, count, limit)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn the_sidecar_hears_how_many_connections_a_private_channel_has() {
+    let mut world = World::new();
+    world.websocket(1, &[(1, true), (2, false)], None);
+    assert_eq!(told(&mut world), [(private(1), 1, 100)]);
+    let second = world.websocket(2, &[(1, true), (2, false)], None);
+    assert_eq!(told(&mut world), [(private(1), 2, 100), (private(2), 2, 0)]);
+    world.link_down();
+    world.pass(3_000);
+    world.link_up();
+    let mut all = told(&mut world);
+    all.sort_unstable();
+    assert_eq!(all, [(private(1), 2, 0), (private(2), 2, 0)]);
+    world.engine.ended(&mut world.host, second);
+    assert_eq!(told(&mut world), [(private(1), 1, 0), (private(2), 1, 0)]);
+}
+
+#[test]
+fn the_oldest_connection_is_evicted() {
+    let mut world = World::new();
+    world.poll(1, &[(1, false)], None);
+    world.websocket(2, &[(1, true)], None);
+    world.websocket(3, &[(1, true)], None);
+    world.heard();
+    world.say(&ToWorker::Oldest { req: 5, channel: private(1) });
+    world.say(&ToWorker::Oldest { req: 6, channel: private(7) });
+    let opened = EPOCH_MS * 1000;
+    assert_eq!(
+        world.heard(),
+        [
+            ToSidecar::OldestAnswer { req: 5, opened },
+            ToSidecar::OldestAnswer { req: 6, opened: u64::MAX }
+        ]
+    );
+    world.say(&ToWorker::Evict { channel: private(1) });
+    assert_eq!(world.host.answers[&1].status, 429);
+    assert_eq!(world.host.answers[&1].body, "4029: Too many connections");
+    world.say(&ToWorker::Evict { channel: private(1) });
+    assert_eq!(world.got(2).1, Some(4029));
+    assert_eq!(world.got(3).1, None);
 }

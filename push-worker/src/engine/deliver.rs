@@ -45,10 +45,7 @@ impl Engine {
         outgoing: Bytes,
     ) {
         self.link.reached(id);
-        let slots: Vec<u32> = receivers
-            .iter()
-            .filter_map(|key| self.hub.find(key))
-            .collect();
+        let slots: Vec<u32> = receivers.iter().filter_map(|key| self.hub.find(key)).collect();
         let message = Rc::new(Delivery::new(id, late, outgoing));
         if let [slot] = slots[..]
             && let [only] = *self.hub.subscribers(slot)
@@ -74,15 +71,8 @@ impl Engine {
                 session.fanouts += 1;
             }
         }
-        let targets = sessions
-            .iter()
-            .map(|&index| self.sessions.id(index))
-            .collect();
-        self.fanouts.push_back(Fanout {
-            message,
-            targets,
-            next: 0,
-        });
+        let targets = sessions.iter().map(|&index| self.sessions.id(index)).collect();
+        self.fanouts.push_back(Fanout { message, targets, next: 0 });
         while self.fanouts.len() > MAX_FANOUTS {
             self.hand_out(host, usize::MAX);
         }
@@ -118,11 +108,7 @@ impl Engine {
 
     /// Delivers behind everything earlier that is still on its way to this session.
     fn deliver_in_order<H: Host>(&mut self, host: &mut H, index: u32, message: &Rc<Delivery>) {
-        if self
-            .sessions
-            .get(index)
-            .is_some_and(|session| session.fanouts > 0)
-        {
+        if self.sessions.get(index).is_some_and(|session| session.fanouts > 0) {
             let id = self.sessions.id(index);
             let earlier: Vec<_> = self
                 .fanouts
@@ -148,15 +134,9 @@ impl Engine {
         if session.state != State::Open {
             return;
         }
-        let max_queue = self.locations[usize::from(session.settings.0)]
-            .settings
-            .max_queue;
+        let max_queue = self.locations[usize::from(session.settings.0)].settings.max_queue;
         if let Some(recovery) = &mut session.recovery {
-            if recovery
-                .held
-                .last()
-                .is_some_and(|held| held.id == message.id)
-            {
+            if recovery.held.last().is_some_and(|held| held.id == message.id) {
                 return;
             }
             recovery.held_bytes += message.len();
@@ -187,15 +167,10 @@ impl Engine {
 
     /// One message of a session's history.
     pub(super) fn recover_item(&mut self, req: u32, id: Mid, outgoing: Bytes) {
-        let index = self
-            .recoveries
-            .get(&req)
-            .and_then(|&id| self.sessions.find(id));
+        let index = self.recoveries.get(&req).and_then(|&id| self.sessions.find(id));
         let session = index.and_then(|index| self.sessions.get_mut(index));
         if let Some(recovery) = session.and_then(|session| session.recovery.as_mut()) {
-            recovery
-                .items
-                .push(Rc::new(Delivery::new(id, false, outgoing)));
+            recovery.items.push(Rc::new(Delivery::new(id, false, outgoing)));
         }
     }
 
@@ -227,9 +202,7 @@ impl Engine {
         let (kind, format) = (session.kind, session.format);
         // A poll's own `mid` is what it is told at its end, unless no store can have given it out.
         if kind == Kind::WebSocket || session.last > as_of {
-            session.last = messages
-                .last()
-                .map_or(as_of, |message| message.id.max(as_of));
+            session.last = messages.last().map_or(as_of, |message| message.id.max(as_of));
         }
         self.counters.delivered += messages.len() as u64;
         if messages.is_empty() {

@@ -1,8 +1,8 @@
 //! Messages and questions leave for the sidecar.
 
 use push_link::{PublishStatus, ToSidecar};
-use push_protocol::ChannelKey;
 use push_protocol::request::{self, Publication};
+use push_protocol::{ChannelKey, frame};
 
 use super::Engine;
 use crate::publishing::{Asker, PATIENCE, Question};
@@ -13,22 +13,24 @@ use crate::{Format, Host, Level, Request, Response};
 const QUESTION: u64 = 1 << 63;
 
 impl Engine {
-    /// Publishes; `request` (if there is one that waits) is answered 200 once it is stored and
-    /// announced, or 503. Returns a name for [`Engine::abandon`].
+    /// Publishes; `request` is answered 200 once it is stored and announced, or 503. `counted`: it
+    /// is an `incomingMessages` request for the daily counters (PROTOCOL.md, section 8.3), not a
+    /// text. Returns a name for [`Engine::abandon`].
     pub fn publish<H: Host>(
         &mut self,
         host: &mut H,
-        request: Option<Request>,
+        request: Request,
+        counted: bool,
         messages: Vec<Publication>,
     ) -> u64 {
-        let asker = request.map_or(Asker::Nobody, Asker::Request);
-        self.publish_for(host, asker, messages)
+        self.publish_for(host, Asker::Request(request), counted, messages)
     }
 
     pub(super) fn publish_for<H: Host>(
         &mut self,
         host: &mut H,
         asker: Asker,
+        counted: bool,
         mut messages: Vec<Publication>,
     ) -> u64 {
         messages.retain(|message| !message.receivers.is_empty());
@@ -36,7 +38,7 @@ impl Engine {
             answer_asker(host, asker, Response::new(200));
             return 0;
         }
-        let Some(seq) = self.publishing.add(asker, messages, host.now()) else {
+        let Some(seq) = self.publishing.add(asker, counted, messages, host.now()) else {
             self.not_published(host, asker);
             return 0;
         };
@@ -90,14 +92,10 @@ impl Engine {
                 host.wake_link();
             }
         }
-        let late: Vec<u32> = self
-            .questions
-            .iter()
-            .filter(|(_, q)| q.deadline <= now)
-            .map(|(&req, _)| req)
-            .collect();
+        let late: Vec<u32> =
+            self.questions.iter().filter(|(_, q)| q.deadline <= now).map(|(&req, _)| req).collect();
         for req in late {
-            self.stats_answer(host, req, false, &[]);
+            self.stats_answer(host, req, None);
         }
     }
 
@@ -119,6 +117,11 @@ impl Engine {
         self.ask(host, Asker::Request(request), format, channels)
     }
 
+    /// Asks for the statistics of all processes; answered like [`Engine::channel_stats`].
+    pub fn server_stats<H: Host>(&mut self, host: &mut H, request: Request, format: Format) -> u64 {
+        self.put_question(host, Asker::Request(request), format, None)
+    }
+
     pub(super) fn ask<H: Host>(
         &mut self,
         host: &mut H,
@@ -126,48 +129,47 @@ impl Engine {
         format: Format,
         channels: Vec<ChannelKey>,
     ) -> u64 {
+        self.put_question(host, asker, format, Some(channels))
+    }
+
+    fn put_question<H: Host>(
+        &mut self,
+        host: &mut H,
+        asker: Asker,
+        format: Format,
+        channels: Option<Vec<ChannelKey>>,
+    ) -> u64 {
         if !self.link.is_up() {
             answer_asker(host, asker, Response::unavailable());
             return 0;
         }
         let req = self.next_req();
-        self.link.send(&ToSidecar::Stats {
-            req,
-            channels: channels.clone(),
+        self.link.send(&match &channels {
+            Some(channels) => ToSidecar::Stats { req, channels: channels.clone() },
+            None => ToSidecar::ServerStats { req },
         });
         host.wake_link();
         let deadline = host.now() + PATIENCE;
-        self.questions.insert(
-            req,
-            Question {
-                asker,
-                format,
-                channels,
-                deadline,
-            },
-        );
+        self.questions.insert(req, Question { asker, format, channels, deadline });
         u64::from(req) | QUESTION
     }
 
+    /// `None`: the store did not answer.
     pub(super) fn stats_answer<H: Host>(
         &mut self,
         host: &mut H,
         req: u32,
-        ok: bool,
-        online: &[bool],
+        online: Option<&Vec<bool>>,
     ) {
-        let Some(question) = self.questions.remove(&req) else {
+        let Some(Question { asker, format, channels, .. }) = self.questions.remove(&req) else {
             return;
         };
-        if !ok || online.len() != question.channels.len() {
-            return answer_asker(host, question.asker, Response::unavailable());
-        }
-        let asked: Vec<(ChannelKey, bool)> = question
-            .channels
-            .into_iter()
-            .zip(online.iter().copied())
-            .collect();
-        match (question.asker, question.format) {
+        let (Some(online), Some(channels)) = (online, channels) else {
+            return answer_asker(host, asker, Response::unavailable());
+        };
+        let asked: Vec<(ChannelKey, bool)> =
+            channels.into_iter().zip(online.iter().copied()).collect();
+        match (asker, format) {
             (Asker::Nobody, _) => {}
             (Asker::Request(request), Format::Text) => {
                 let body = request::channel_stats_json(&asked);
@@ -180,22 +182,38 @@ impl Engine {
             (Asker::Session(id), _) => {
                 if let Some(index) = self.sessions.find(id) {
                     let body = request::channel_stats_batch(&asked);
-                    let opcode = push_protocol::frame::Opcode::Binary;
-                    self.send(
-                        host,
-                        index,
-                        push_protocol::frame::encode(opcode, &body).into(),
-                    );
+                    self.send(host, index, frame::encode(frame::Opcode::Binary, &body).into());
                 }
             }
         }
+    }
+
+    /// `None`: the sidecar did not answer.
+    pub(super) fn server_stats_answer<H: Host>(
+        &mut self,
+        host: &mut H,
+        req: u32,
+        json: Option<&[u8]>,
+    ) {
+        let Some(Question { asker, format, .. }) = self.questions.remove(&req) else {
+            return;
+        };
+        let json = json.and_then(|json| std::str::from_utf8(json).ok());
+        let response = match (json, format) {
+            (None, _) => Response::unavailable(),
+            (Some(json), Format::Text) => Response::ok(ContentType::Text, json.to_owned()),
+            (Some(json), Format::Binary) => {
+                Response::ok(ContentType::Binary, request::server_stats_batch(json))
+            }
+        };
+        answer_asker(host, asker, response);
     }
 
     /// All questions are answered 503: the link they were asked on is gone.
     pub(super) fn drop_questions<H: Host>(&mut self, host: &mut H) {
         let all: Vec<u32> = self.questions.keys().copied().collect();
         for req in all {
-            self.stats_answer(host, req, false, &[]);
+            self.stats_answer(host, req, None);
         }
     }
 

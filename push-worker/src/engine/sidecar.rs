@@ -28,21 +28,14 @@ impl Engine {
         let keys: Vec<ChannelKey> = self.hub.keys().collect();
         for channels in keys.chunks(SUBSCRIBE_AT_ONCE) {
             let seq = self.next_req();
-            self.link.send(&ToSidecar::Subscribe {
-                seq,
-                channels: channels.to_vec(),
-            });
+            self.link.send(&ToSidecar::Subscribe { seq, channels: channels.to_vec() });
         }
+        self.tell_all_connections();
         if resume {
-            self.link.send(&ToSidecar::Resume {
-                after: self.link.position,
-            });
+            self.link.send(&ToSidecar::Resume { after: self.link.position });
         }
         for (&req, &id) in &self.recoveries {
-            let session = self
-                .sessions
-                .find(id)
-                .and_then(|index| self.sessions.get_mut(index));
+            let session = self.sessions.find(id).and_then(|index| self.sessions.get_mut(index));
             let Some(session) = session else { continue };
             let Some(recovery) = &mut session.recovery else {
                 continue;
@@ -51,11 +44,7 @@ impl Engine {
             recovery.items.clear();
             let after = recovery.after;
             let channels = session.receivers(&self.hub);
-            self.link.send(&ToSidecar::Recover {
-                req,
-                after,
-                channels,
-            });
+            self.link.send(&ToSidecar::Recover { req, after, channels });
         }
         for frame in self.publishing.frames() {
             self.link.send_encoded(frame);
@@ -113,19 +102,10 @@ impl Engine {
 
     fn frame<H: Host>(&mut self, host: &mut H, frame: Bytes) -> Result<(), LinkError> {
         match ToWorker::decode(frame)? {
-            ToWorker::Deliver {
-                id,
-                flags,
-                receivers,
-                outgoing,
-            } => {
+            ToWorker::Deliver { id, flags, receivers, outgoing } => {
                 self.deliver(host, id, flags & FLAG_LATE != 0, &receivers, outgoing);
             }
-            ToWorker::PublishAck {
-                seq,
-                status,
-                detail,
-            } => {
+            ToWorker::PublishAck { seq, status, detail } => {
                 self.publish_ack(host, seq, status, &detail);
             }
             ToWorker::RecoverItem { req, id, outgoing } => self.recover_item(req, id, outgoing),
@@ -140,14 +120,10 @@ impl Engine {
                 self.link.reached(position);
             }
             ToWorker::StatsAnswer { req, ok, online } => {
-                self.stats_answer(host, req, ok, &online);
+                self.stats_answer(host, req, ok.then_some(&online));
             }
             ToWorker::NewestAnswer { req, id } => self.newest_answer(host, req, id),
-            ToWorker::Welcome {
-                version,
-                position,
-                software,
-            } => {
+            ToWorker::Welcome { version, position, software } => {
                 if !self.link.resumes {
                     self.link.reached(position);
                 } else if position < self.link.position {
@@ -169,6 +145,12 @@ impl Engine {
                     format_args!("the push sidecar refuses this worker: {reason}"),
                 );
                 self.give_up_link(host);
+            }
+            ToWorker::Oldest { req, channel } => self.oldest(host, req, &channel),
+            ToWorker::Evict { channel } => self.evict(host, &channel),
+            ToWorker::ReportWanted { req } => self.report(host, req),
+            ToWorker::ServerStatsAnswer { req, json } => {
+                self.server_stats_answer(host, req, Some(&json));
             }
             ToWorker::Pong => {}
         }

@@ -32,17 +32,14 @@ impl Engine {
     ) -> SessionId {
         self.counters.websockets += 1;
         let format = subscriber.as_ref().map_or(Format::Text, |s| s.format);
-        let id = self
-            .sessions
-            .insert(Session::new(conn.0, Kind::WebSocket, settings, format));
+        let id = self.sessions.insert(Session::new(conn.0, Kind::WebSocket, settings, format));
         let index = id.index();
         match subscriber {
             None => self.close_with_error(host, index, ApiError::WrongChannelId),
             Some(_) if self.leaving => self.say_goodbye(host, index),
             Some(subscriber) => {
                 let pings = self.locations[usize::from(settings.0)].pings;
-                self.schedule
-                    .put(&mut self.sessions, index, pings, host.now());
+                self.schedule.put(&mut self.sessions, index, pings, host.now());
                 self.listen(host, index, &subscriber);
             }
         }
@@ -50,10 +47,7 @@ impl Engine {
     }
 
     /// A long poll. Answered through [`Host::respond`], maybe within this call.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a subscriber is used up by subscribing"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "a subscriber is used up by subscribing")]
     pub fn open_poll<H: Host>(
         &mut self,
         host: &mut H,
@@ -62,16 +56,11 @@ impl Engine {
     ) -> SessionId {
         self.counters.polls += 1;
         let settings = subscriber.settings;
-        let id = self.sessions.insert(Session::new(
-            request.0,
-            Kind::Poll,
-            settings,
-            subscriber.format,
-        ));
+        let id =
+            self.sessions.insert(Session::new(request.0, Kind::Poll, settings, subscriber.format));
         let index = id.index();
         let polls = self.locations[usize::from(settings.0)].polls;
-        self.schedule
-            .put(&mut self.sessions, index, polls, host.now());
+        self.schedule.put(&mut self.sessions, index, polls, host.now());
         self.listen(host, index, &subscriber);
         if self.leaving {
             self.say_goodbye(host, index);
@@ -84,6 +73,7 @@ impl Engine {
         let mut keys: Vec<ChannelKey> = Vec::with_capacity(4);
         let mut places = Vec::with_capacity(4);
         let mut fresh = Vec::new();
+        let opened = self.opened_now(host);
         for key in subscriber.channels.receivers() {
             if keys.contains(&key) {
                 continue;
@@ -97,16 +87,15 @@ impl Engine {
         }
         if !fresh.is_empty() {
             let seq = self.next_req();
-            self.link.send(&ToSidecar::Subscribe {
-                seq,
-                channels: fresh,
-            });
+            self.link.send(&ToSidecar::Subscribe { seq, channels: fresh });
             host.wake_link();
         }
+        self.tell_connections(host, &subscriber.channels, subscriber.settings);
         let req = self.next_req();
         let Some(session) = self.sessions.get_mut(index) else {
             return;
         };
+        session.opened = opened;
         session.places = places.into_boxed_slice();
         session.last = self.link.position;
         let Some(after) = subscriber.mid else { return };
@@ -120,11 +109,7 @@ impl Engine {
             held_bytes: 0,
         }));
         self.recoveries.insert(req, self.sessions.id(index));
-        self.link.send(&ToSidecar::Recover {
-            req,
-            after,
-            channels: keys,
-        });
+        self.link.send(&ToSidecar::Recover { req, after, channels: keys });
         host.wake_link();
     }
 
@@ -140,9 +125,7 @@ impl Engine {
         if session.state == State::Deaf {
             return;
         }
-        let max_payload = self.locations[usize::from(session.settings.0)]
-            .settings
-            .max_payload;
+        let max_payload = self.locations[usize::from(session.settings.0)].settings.max_payload;
         let mut events = Vec::new();
         let result = session.decoder.feed(bytes, max_payload, &mut |event| {
             events.push(event);
@@ -194,15 +177,12 @@ impl Engine {
         };
         let settings = &self.locations[usize::from(session.settings.0)].settings;
         let receivers = session.receivers(&self.hub);
-        let public_id = receivers
-            .iter()
-            .find(|key| !key.is_private())
-            .map(|key| key.id);
+        let public_id = receivers.iter().find(|key| !key.is_private()).map(|key| key.id);
         let now = (host.unix_ms() / 1000) as u32;
         let asker = Asker::Session(self.sessions.id(index));
         match request::client(data, &settings.limits, &settings.verifier, public_id, now) {
             Ok(Command::Publish(messages)) => {
-                self.publish_for(host, asker, messages);
+                self.publish_for(host, asker, true, messages);
             }
             Ok(Command::ChannelStats(channels)) => {
                 self.ask(host, asker, Format::Binary, channels);
@@ -298,9 +278,7 @@ impl Engine {
         let Some(session) = self.sessions.get(index) else {
             return;
         };
-        let max_queue = self.locations[usize::from(session.settings.0)]
-            .settings
-            .max_queue;
+        let max_queue = self.locations[usize::from(session.settings.0)].settings.max_queue;
         let waiting = session.outbox.as_ref().map_or(0, |outbox| outbox.bytes());
         if waiting > 0 && waiting + frame.len() > max_queue {
             self.counters.slow += 1;
@@ -330,13 +308,7 @@ impl Engine {
 
     /// An error on a WebSocket (PROTOCOL.md, section 4).
     pub(super) fn close_with_error<H: Host>(&mut self, host: &mut H, index: u32, error: ApiError) {
-        self.close_with(
-            host,
-            index,
-            error.code(),
-            &error.to_string(),
-            State::Closing,
-        );
+        self.close_with(host, index, error.code(), &error.to_string(), State::Closing);
     }
 
     /// Sends our close frame; the session stays until the peer has answered or its time is up.
@@ -357,8 +329,7 @@ impl Engine {
             return;
         }
         session.state = to;
-        self.schedule
-            .put(&mut self.sessions, index, self.closing, host.now());
+        self.schedule.put(&mut self.sessions, index, self.closing, host.now());
         self.send(host, index, frame::close(code, reason).into());
         self.mark_last(host, index);
     }
@@ -375,14 +346,9 @@ impl Engine {
         };
         // Both have said it all: whatever comes now ends the session.
         session.state = State::Deaf;
-        self.schedule
-            .put(&mut self.sessions, index, self.closing, host.now());
+        self.schedule.put(&mut self.sessions, index, self.closing, host.now());
         self.send(host, index, reply.into());
-        match self
-            .sessions
-            .get_mut(index)
-            .map(|session| session.outbox.is_some())
-        {
+        match self.sessions.get_mut(index).map(|session| session.outbox.is_some()) {
             Some(true) => self.mark_last(host, index),
             Some(false) => self.drop_session(host, index),
             None => {}
@@ -448,6 +414,9 @@ impl Engine {
         for &place in &places {
             let left = self.hub.leave(place);
             emptied.extend(left.emptied);
+            if left.emptied.is_none() {
+                self.tell_fewer(host, place.slot);
+            }
             // Whoever took over the position has to know it.
             let moved = left.moved.and_then(|moved| self.sessions.get_mut(moved));
             if let Some(session) = moved {
@@ -459,8 +428,7 @@ impl Engine {
             }
         }
         if !emptied.is_empty() && self.link.is_up() {
-            self.link
-                .send(&ToSidecar::Unsubscribe { channels: emptied });
+            self.link.send(&ToSidecar::Unsubscribe { channels: emptied });
             host.wake_link();
         }
     }
@@ -475,8 +443,7 @@ impl Engine {
         }
         session.awaits_pong = true;
         let pings = self.locations[usize::from(session.settings.0)].pings;
-        self.schedule
-            .put(&mut self.sessions, index, pings, host.now());
+        self.schedule.put(&mut self.sessions, index, pings, host.now());
         self.send(host, index, frame::encode(Opcode::Ping, PING).into());
     }
 
@@ -504,9 +471,5 @@ impl Engine {
 
 /// Where a poll that was sent nothing goes on.
 pub(super) fn last_message_id(last: Mid) -> LastMessageId {
-    if last == Mid::ZERO {
-        LastMessageId::Empty
-    } else {
-        LastMessageId::Is(last)
-    }
+    if last == Mid::ZERO { LastMessageId::Empty } else { LastMessageId::Is(last) }
 }

@@ -12,17 +12,8 @@ impl Engine {
     /// into the engine; arm one timer.
     pub fn next_deadline(&self) -> Option<u64> {
         let sessions = self.schedule.next(&self.sessions);
-        let questions = self
-            .questions
-            .values()
-            .map(|question| question.deadline)
-            .min();
-        let times = [
-            sessions,
-            self.link.next(),
-            self.publishing.next(),
-            questions,
-        ];
+        let questions = self.questions.values().map(|question| question.deadline).min();
+        let times = [sessions, self.link.next(), self.publishing.next(), questions];
         times.into_iter().flatten().min()
     }
 

@@ -72,10 +72,7 @@ impl Host for TestHost {
         socket.closed = true;
     }
     fn respond(&mut self, request: Request, response: Response) {
-        assert!(
-            self.answers.insert(request.0, response).is_none(),
-            "answered twice"
-        );
+        assert!(self.answers.insert(request.0, response).is_none(), "answered twice");
     }
     fn connect_link(&mut self) {
         self.connects += 1;
@@ -163,10 +160,8 @@ impl World {
 
     pub fn with(settings: &Settings) -> Self {
         let mut engine = Engine::new(7, 1, "test");
-        let settings = engine.add_settings(Settings {
-            verifier: Rc::new(verifier()),
-            ..settings.clone()
-        });
+        let settings =
+            engine.add_settings(Settings { verifier: Rc::new(verifier()), ..settings.clone() });
         let mut world = Self {
             engine,
             host: TestHost::default(),
@@ -179,10 +174,7 @@ impl World {
         world.link_up();
         world.say(&welcome(0));
         let said = world.heard();
-        assert!(
-            matches!(said[0], ToSidecar::Hello { resume: false, .. }),
-            "{said:?}"
-        );
+        assert!(matches!(said[0], ToSidecar::Hello { resume: false, .. }), "{said:?}");
         world
     }
 
@@ -237,15 +229,18 @@ impl World {
     }
 
     pub fn recovered(&mut self, req: u32, as_of: u64) {
-        self.say(&ToWorker::RecoverEnd {
-            req,
-            ok: true,
-            as_of: mid(as_of),
-        });
+        self.say(&ToWorker::RecoverEnd { req, ok: true, as_of: mid(as_of) });
+    }
+
+    /// What the sidecar has heard since the last time, but for numbers of connections.
+    pub fn heard(&mut self) -> Vec<ToSidecar> {
+        let mut all = self.heard_all();
+        all.retain(|frame| !matches!(frame, ToSidecar::Connections { .. }));
+        all
     }
 
     /// What the sidecar has heard since the last time.
-    pub fn heard(&mut self) -> Vec<ToSidecar> {
+    pub fn heard_all(&mut self) -> Vec<ToSidecar> {
         let bytes = self.engine.link_output().to_vec();
         self.engine.link_sent(bytes.len());
         self.splitter.extend(&bytes);
@@ -261,13 +256,7 @@ impl World {
         let reqs: Vec<u32> = self
             .heard()
             .iter()
-            .filter_map(|f| {
-                if let ToSidecar::Recover { req, .. } = f {
-                    Some(*req)
-                } else {
-                    None
-                }
-            })
+            .filter_map(|f| if let ToSidecar::Recover { req, .. } = f { Some(*req) } else { None })
             .collect();
         assert_eq!(reqs.len(), 1);
         reqs[0]
@@ -295,8 +284,7 @@ impl World {
     ) -> SessionId {
         self.host.sockets.entry(conn).or_default();
         let subscriber = self.subscriber(channels, after, Format::Binary);
-        self.engine
-            .open_websocket(&mut self.host, Conn(conn), self.settings, Some(subscriber))
+        self.engine.open_websocket(&mut self.host, Conn(conn), self.settings, Some(subscriber))
     }
 
     pub fn poll(
@@ -306,8 +294,7 @@ impl World {
         after: Option<u64>,
     ) -> SessionId {
         let subscriber = self.subscriber(channels, after, Format::Text);
-        self.engine
-            .open_poll(&mut self.host, Request(request), subscriber)
+        self.engine.open_poll(&mut self.host, Request(request), subscriber)
     }
 
     /// Runs fan-outs to their end.
@@ -338,7 +325,7 @@ impl World {
         self.heard()
             .into_iter()
             .filter_map(|frame| match frame {
-                ToSidecar::Publish { seq, messages } => Some((seq, messages)),
+                ToSidecar::Publish { seq, messages, .. } => Some((seq, messages)),
                 _ => None,
             })
             .collect()
@@ -360,10 +347,7 @@ pub fn server_frames(bytes: &[u8]) -> Vec<Event> {
     while rest.len() >= 2 {
         let (head, len) = match rest[1] {
             126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
-            127 => (
-                10,
-                u64::from_be_bytes(rest[2..10].try_into().unwrap()) as usize,
-            ),
+            127 => (10, u64::from_be_bytes(rest[2..10].try_into().unwrap()) as usize),
             n => (2, usize::from(n)),
         };
         if rest.len() < head + len {
@@ -427,10 +411,7 @@ pub fn counters(batch: &[u8]) -> Vec<u64> {
 /// No session, channel, recovery or publish is left behind.
 pub fn assert_empty(world: &World) {
     let counters = world.engine.counters();
-    assert_eq!(
-        (counters.websockets, counters.polls, counters.channels),
-        (0, 0, 0)
-    );
+    assert_eq!((counters.websockets, counters.polls, counters.channels), (0, 0, 0));
     assert_eq!(world.engine.busy(), 0);
 }
 
