@@ -43,7 +43,9 @@ pub enum StartError {
 
 /// Runs until SIGTERM or SIGINT, then drains.
 pub fn run(config: &Config) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let local = LocalSet::new();
     runtime.block_on(local.run_until(async {
         if let Some(options) = config.redis_options() {
@@ -66,12 +68,11 @@ async fn serve<S: Store + 'static>(
 ) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let socket = match Socket::from_environment()? {
-        Some(socket) => socket,
-        None => {
-            let group = Some(&config.socket_group[..]).filter(|group| !group.is_empty());
-            Socket::bind(&config.socket, group)?
-        }
+    let socket = if let Some(socket) = Socket::from_environment()? {
+        socket
+    } else {
+        let group = Some(&config.socket_group[..]).filter(|group| !group.is_empty());
+        Socket::bind(&config.socket, group)?
     };
     let _pid_file = PidFile::write(&config.pid_file)?;
     let exchange = Exchange::new(store, config.exchange_options());
@@ -115,8 +116,12 @@ impl PidFile {
         if path.as_os_str().is_empty() {
             return Ok(None);
         }
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .map_err(|error| StartError::PidFile { path: path.to_owned(), error })?;
+        std::fs::write(path, format!("{}\n", std::process::id())).map_err(|error| {
+            StartError::PidFile {
+                path: path.to_owned(),
+                error,
+            }
+        })?;
         Ok(Some(Self(path.to_owned())))
     }
 }

@@ -43,7 +43,10 @@ pub struct ExchangeOptions {
 
 impl Default for ExchangeOptions {
     fn default() -> Self {
-        Self { hold: Duration::from_millis(250), queue_bytes: 64 << 20 }
+        Self {
+            hold: Duration::from_millis(250),
+            queue_bytes: 64 << 20,
+        }
     }
 }
 
@@ -199,7 +202,10 @@ impl<S: Store + 'static> Exchange<S> {
         Box::pin(async move {
             let channels = self.state.borrow().router.all_channels();
             let started = Instant::now();
-            let read = || self.store.missed(channels.clone(), gap.after, Some(gap.upto));
+            let read = || {
+                self.store
+                    .missed(channels.clone(), gap.after, Some(gap.upto))
+            };
             let found = match retry(read).await {
                 Ok(missed) => missed.messages,
                 Err(error) => {
@@ -273,7 +279,7 @@ impl<S: Store + 'static> Exchange<S> {
             {
                 let mut state = self.state.borrow_mut();
                 catch_up.add_held(after, state.router.take_held(link));
-                let Some(message) = catch_up.next() else {
+                let Some(message) = catch_up.pop() else {
                     state.router.go_live(link);
                     let position = state.router.position().unwrap_or(Mid::ZERO);
                     outbox.send(&ToWorker::Resumed { position });
@@ -281,7 +287,12 @@ impl<S: Store + 'static> Exchange<S> {
                     tracing::debug!(link, sent, "link resumed");
                     return;
                 };
-                outbox.deliver(message.id, message.late, &message.receivers, &message.outgoing);
+                outbox.deliver(
+                    message.id,
+                    message.late,
+                    &message.receivers,
+                    &message.outgoing,
+                );
                 sent += 1;
             }
             outbox.room().await;
@@ -301,7 +312,9 @@ impl<S: Store + 'static> Exchange<S> {
         channels: Vec<ChannelKey>,
     ) {
         self.live(link, &outbox).await;
-        let Ok(_slot) = self.reads.acquire().await else { return };
+        let Ok(_slot) = self.reads.acquire().await else {
+            return;
+        };
         match retry(|| self.store.history(&channels, after, Caps::SUBSCRIBER)).await {
             Ok(history) => {
                 self.passed(history.as_of).await;
@@ -309,11 +322,19 @@ impl<S: Store + 'static> Exchange<S> {
                 for (id, outgoing) in &history.messages {
                     outbox.recover_item(req, *id, outgoing);
                 }
-                outbox.send(&ToWorker::RecoverEnd { req, ok: true, as_of: history.as_of });
+                outbox.send(&ToWorker::RecoverEnd {
+                    req,
+                    ok: true,
+                    as_of: history.as_of,
+                });
             }
             Err(error) => {
                 tracing::error!(%error, "a history cannot be read");
-                outbox.send(&ToWorker::RecoverEnd { req, ok: false, as_of: Mid::ZERO });
+                outbox.send(&ToWorker::RecoverEnd {
+                    req,
+                    ok: false,
+                    as_of: Mid::ZERO,
+                });
             }
         }
     }
@@ -327,7 +348,9 @@ impl<S: Store + 'static> Exchange<S> {
         channels: Vec<ChannelKey>,
     ) {
         self.live(link, &outbox).await;
-        let Ok(_slot) = self.reads.acquire().await else { return };
+        let Ok(_slot) = self.reads.acquire().await else {
+            return;
+        };
         let read = self.store.history(&channels, Mid::ZERO, Caps::NEWEST).await;
         let id = match read {
             Ok(history) => {
@@ -352,11 +375,19 @@ impl<S: Store + 'static> Exchange<S> {
                 for (key, online) in channels.iter().zip(&mut online) {
                     *online |= state.router.is_subscribed(key);
                 }
-                ToWorker::StatsAnswer { req, ok: true, online }
+                ToWorker::StatsAnswer {
+                    req,
+                    ok: true,
+                    online,
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "online marks cannot be read");
-                ToWorker::StatsAnswer { req, ok: false, online: Vec::new() }
+                ToWorker::StatsAnswer {
+                    req,
+                    ok: false,
+                    online: Vec::new(),
+                }
             }
         };
         outbox.send(&answer);
@@ -367,7 +398,11 @@ impl<S: Store + 'static> Exchange<S> {
         let seq = token.seq;
         if self.draining.get() {
             let status = PublishStatus::Unavailable;
-            return outbox.send(&ToWorker::PublishAck { seq, status, detail: "shutting down".into() });
+            return outbox.send(&ToWorker::PublishAck {
+                seq,
+                status,
+                detail: "shutting down".into(),
+            });
         }
         self.publishing.set(self.publishing.get() + 1);
         let this = Rc::clone(self);
@@ -381,7 +416,11 @@ impl<S: Store + 'static> Exchange<S> {
                     (PublishStatus::Refused, detail)
                 }
             };
-            outbox.send(&ToWorker::PublishAck { seq, status, detail });
+            outbox.send(&ToWorker::PublishAck {
+                seq,
+                status,
+                detail,
+            });
             this.publishing.set(this.publishing.get() - 1);
             this.published.notify_waiters();
         });
@@ -397,10 +436,14 @@ impl<S: Store + 'static> Exchange<S> {
             }
         };
         if tokio::time::timeout(limit, finished).await.is_err() {
-            tracing::warn!(left = self.publishing.get(), "publishes are left unfinished");
+            tracing::warn!(
+                left = self.publishing.get(),
+                "publishes are left unfinished"
+            );
         }
         let outboxes: Vec<Rc<Outbox>> = self.state.borrow().links.0.values().cloned().collect();
-        let flushed = futures_util::future::join_all(outboxes.iter().map(|outbox| outbox.flushed()));
+        let flushed =
+            futures_util::future::join_all(outboxes.iter().map(|outbox| outbox.flushed()));
         if tokio::time::timeout(limit, flushed).await.is_err() {
             tracing::warn!("some links did not take everything");
         }

@@ -32,7 +32,11 @@ pub struct Backoff {
 impl Backoff {
     /// Starts with `first`.
     pub fn new(first: Duration, last: Duration) -> Self {
-        Self { first, last, next: first }
+        Self {
+            first,
+            last,
+            next: first,
+        }
     }
 
     /// How long to wait now.
@@ -40,7 +44,7 @@ impl Backoff {
         let wait = self.next;
         self.next = (self.next * 2).min(self.last);
         let jitter = bits() % (wait.as_micros() as u64 / 2).max(1);
-        wait - Duration::from_micros(jitter)
+        wait.saturating_sub(Duration::from_micros(jitter))
     }
 
     /// It worked: start over next time.
@@ -57,7 +61,10 @@ mod tests {
     fn uids_are_eight_characters_and_differ() {
         let (a, b) = (uid(), uid());
         assert_eq!(a.len(), 8);
-        assert!(a.bytes().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase()));
+        assert!(
+            a.bytes()
+                .all(|c| c.is_ascii_digit() || c.is_ascii_lowercase())
+        );
         assert_ne!(a, b);
     }
 

@@ -91,11 +91,15 @@ impl Sequencer {
     }
 
     /// An announcement arrived.
-    pub fn offer(&mut self, now: Millis, announced: Announced, pass: &mut dyn FnMut(Announced, bool)) {
+    pub fn offer(
+        &mut self,
+        now: Millis,
+        announced: Announced,
+        pass: &mut dyn FnMut(Announced, bool),
+    ) {
         let id = announced.id;
-        let passed = match (self.state, self.passed) {
-            (State::Running, Some(passed)) => passed,
-            _ => return self.hold(now, announced),
+        let (State::Running, Some(passed)) = (self.state, self.passed) else {
+            return self.hold(now, announced);
         };
         if id <= passed {
             if self.take_unpassed(id) {
@@ -152,7 +156,11 @@ impl Sequencer {
         if self.state != State::Running {
             return None;
         }
-        while self.waiting.front().is_some_and(|(_, id)| self.has_passed(*id)) {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(_, id)| self.has_passed(*id))
+        {
             self.waiting.pop_front();
         }
         self.waiting.front().map(|(arrived, _)| arrived + self.hold)
@@ -202,7 +210,11 @@ impl Sequencer {
 
     fn ask(&mut self, after: Mid, upto: Mid) -> Gap {
         self.generation += 1;
-        let gap = Gap { after, upto, generation: self.generation };
+        let gap = Gap {
+            after,
+            upto,
+            generation: self.generation,
+        };
         self.state = State::Asking(gap);
         gap
     }
@@ -272,16 +284,20 @@ impl Sequencer {
         if id <= self.forgotten {
             return true;
         }
-        let Some((&first, &last)) = self.holes.range(..=id).next_back() else { return false };
+        let Some((&first, &last)) = self.holes.range(..=id).next_back() else {
+            return false;
+        };
         if id > last {
             return false;
         }
         self.holes.remove(&first);
         if first < id {
-            self.holes.insert(first, Mid::new(id.start(), id.counter() - 1));
+            self.holes
+                .insert(first, Mid::new(id.start(), id.counter() - 1));
         }
         if id < last {
-            self.holes.insert(Mid::new(id.start(), id.counter() + 1), last);
+            self.holes
+                .insert(Mid::new(id.start(), id.counter() + 1), last);
         }
         true
     }

@@ -7,7 +7,7 @@
 //! | [`host`] | a whole host: nginx, sidecar, store, in a folder of its own |
 //! | [`nginx`], [`sidecar`], [`redis`], [`process`] | its processes, one by one |
 //! | [`ports`], [`tls`], [`net`] | addresses, certificates, byte streams |
-//! | [`http1`], [`http2`], [`websocket`] | what a client says |
+//! | [`http1`], [`http2`], [`websocket`], [`poll`] | what a client says |
 //! | [`channel`], [`message`], [`proto`] | signing ids, reading messages: written anew here, so that a mistake of the server's own code cannot hide |
 //! | [`wait`], [`memory`], [`latency`] | conditions and figures |
 //!
@@ -24,6 +24,7 @@ pub mod memory;
 pub mod message;
 pub mod net;
 pub mod nginx;
+pub mod poll;
 pub mod ports;
 pub mod process;
 pub mod proto;

@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 
+use crate::http1::Request;
 use crate::message::{self, Message};
 use crate::net::{Endpoint, Stream};
 use crate::wait::soon;
@@ -144,4 +145,14 @@ impl WebSocket {
             }
         }
     }
+}
+
+/// The request of a handshake, for those who do without a library. Its key is that of RFC 6455,
+/// section 1.3.
+pub fn handshake(target: &str) -> Request {
+    Request::get(target)
+        .header("Upgrade", "websocket")
+        .header("Connection", "Upgrade")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 }

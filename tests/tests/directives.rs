@@ -5,7 +5,8 @@ use std::io;
 use push_tests::host::key_file;
 use push_tests::{Nginx, nginx};
 
-const KEY: &str = "bx_push_security_key 0123456789abcdef;";
+const KEY: &str = "bx_push_security_key 0123456789abcdef0123456789abcdef;";
+const GOOD: &str = "0123456789abcdef0123456789abcdef";
 const SIDECAR: &str = "bx_push_sidecar unix:/run/push-server/push-sidecar.sock;";
 
 /// Runs `nginx -t` with both versions; returns what each said.
@@ -74,14 +75,19 @@ fn location(text: &str) -> String {
 fn roles_are_known_by_name() {
     accepted(&location("bx_push sub;"));
     accepted(&location("bx_push pub;"));
-    for wrong in ["", "subscribe", "SUB", "sub pub"] {
+    for wrong in ["subscribe", "SUB"] {
         let conf = location(&format!("bx_push {wrong};"));
-        let expected = if wrong.contains(' ') || wrong.is_empty() {
-            "invalid number of arguments in \"bx_push\" directive"
-        } else {
-            wrong
-        };
-        refused(&conf, expected);
+        let expected = format!(
+            "\"bx_push\" directive has an invalid role \"{wrong}\", \
+             known are sub, pub, rest and stat in DIR/nginx.conf:"
+        );
+        refused(&conf, &expected);
+    }
+    for wrong in ["bx_push;", "bx_push sub pub;"] {
+        refused(
+            &location(wrong),
+            "invalid number of arguments in \"bx_push\" directive",
+        );
     }
     refused(
         &location("bx_push sub; bx_push pub;"),
@@ -103,15 +109,26 @@ fn a_role_belongs_into_a_location() {
 fn the_sidecar_is_a_unix_socket_named_once() {
     let with = |sidecar: &str| [sidecar, KEY, &server("location / { bx_push sub; }")].join("\n");
     accepted(&with(SIDECAR));
-    refused(&with("bx_push_sidecar 127.0.0.1:9000;"), "bx_push_sidecar");
-    refused(&with("bx_push_sidecar /run/push.sock;"), "unix:");
-    refused(&with("bx_push_sidecar unix:;"), "bx_push_sidecar");
-    let long = format!("bx_push_sidecar unix:/{};", "x".repeat(120));
-    refused(&with(&long), "bx_push_sidecar");
+    for wrong in [
+        "127.0.0.1:9000",
+        "/run/push.sock",
+        "unix:",
+        "unix:relative.sock",
+    ] {
+        let conf = with(&format!("bx_push_sidecar {wrong};"));
+        let expected = format!(
+            "\"bx_push_sidecar\" directive has an invalid address \"{wrong}\", want unix:/path"
+        );
+        refused(&conf, &expected);
+    }
+    let long = format!("bx_push_sidecar unix:/{};", "x".repeat(107));
+    refused(&with(&long), "a socket's path has at most 107 bytes");
     let twice = [SIDECAR, SIDECAR].join("\n");
     refused(&with(&twice), "\"bx_push_sidecar\" directive is duplicate");
     refused(&with("bx_push_sidecar;"), "invalid number of arguments");
-    refused(&with(""), "bx_push_sidecar");
+    let missing =
+        "no \"bx_push_sidecar\" is defined for the \"bx_push sub\" directive in DIR/nginx.conf:";
+    refused(&with(""), missing);
     let conf = [KEY, &server(SIDECAR)].join("\n");
     refused(&conf, "\"bx_push_sidecar\" directive is not allowed here");
 }
@@ -130,19 +147,41 @@ fn keys_are_taken_at_every_level() {
         "bx_push_security_key_file DIR/b;",
     ];
     let conf = [SIDECAR, &several.join("\n"), &server(locations)].join("\n");
-    accepted_with(&conf, &[("a", "first\n", 0o600), ("b", "second", 0o400)]);
+    let (first, second) = (format!("{GOOD}\n"), format!("{GOOD}0"));
+    accepted_with(&conf, &[("a", &first, 0o600), ("b", &second, 0o400)]);
 }
 
 #[test]
 fn a_location_that_checks_signatures_needs_a_key() {
-    let conf = [SIDECAR, &server("location /push/ { bx_push sub; }")].join("\n");
-    refused(&conf, "bx_push_security_key");
-    // One that trusts everybody does not.
-    accepted(&[SIDECAR, &server("location /push/ { bx_push pub; }")].join("\n"));
+    for role in ["sub", "pub"] {
+        let conf = [
+            SIDECAR,
+            &server(&format!("location /push/ {{ bx_push {role}; }}")),
+        ]
+        .join("\n");
+        let missing = format!(
+            "no \"bx_push_security_key\" or \"bx_push_security_key_file\" is defined \
+             for the \"bx_push {role}\" directive in DIR/nginx.conf:"
+        );
+        refused(&conf, &missing);
+    }
+    let empty = location("bx_push sub; bx_push_security_key \"\";");
     refused(
-        &location("bx_push sub; bx_push_security_key \"\";"),
-        "bx_push_security_key",
+        &empty,
+        "\"bx_push_security_key\" directive has an empty key",
     );
+}
+
+/// `nginx -t` succeeds, with `message` in a `[warn]` line.
+#[track_caller]
+fn warned_with(http: &str, files: &[(&str, &str, u32)], message: &str) {
+    for (success, told) in tested(http, files).expect("nginx runs") {
+        assert!(success, "{http}\n{told}");
+        let said = told
+            .lines()
+            .any(|line| line.contains("[warn]") && line.contains(message));
+        assert!(said, "{http}\nwanted: {message}\ngot: {told}");
+    }
 }
 
 #[test]
@@ -153,19 +192,42 @@ fn a_key_file_must_be_there_hold_a_key_and_be_private() {
         &server("location / { bx_push sub; }"),
     ]
     .join("\n");
-    accepted_with(&conf, &[("key", "0123456789abcdef\n", 0o600)]);
-    refused(&conf, "DIR/key");
+    accepted_with(&conf, &[("key", &format!("{GOOD}\n"), 0o600)]);
+    refused(
+        &conf,
+        "can't read the key file \"DIR/key\": No such file or directory",
+    );
     for empty in ["", "\n", "  \r\n"] {
-        refused_with(&conf, &[("key", empty, 0o600)], "DIR/key");
+        let message = "names an empty key file \"DIR/key\"";
+        refused_with(&conf, &[("key", empty, 0o600)], message);
     }
-    // A key that everybody can read works, but not without a word.
-    for (success, told) in tested(&conf, &[("key", "0123456789abcdef", 0o644)]).expect("runs") {
-        assert!(success, "{told}");
-        let warned = told
-            .lines()
-            .any(|line| line.contains("[warn]") && line.contains("DIR/key"));
-        assert!(warned, "{told}");
-    }
+    let two = format!("{GOOD}\n{GOOD}\n");
+    refused_with(
+        &conf,
+        &[("key", &two, 0o600)],
+        "names a key file with several lines",
+    );
+    let large = "x".repeat(5_000);
+    refused_with(&conf, &[("key", &large, 0o600)], "larger than 4096 bytes");
+    // These work, but not without a word.
+    let open = "the key file \"DIR/key\" is readable by everyone, its mode should be 0600";
+    warned_with(&conf, &[("key", GOOD, 0o644)], open);
+    warned_with(
+        &conf,
+        &[("key", "short", 0o600)],
+        "a key of less than 32 characters",
+    );
+}
+
+#[test]
+fn a_relative_key_file_is_beside_nginx_conf() {
+    let conf = [
+        SIDECAR,
+        "bx_push_security_key_file key;",
+        &server("location / { bx_push sub; }"),
+    ]
+    .join("\n");
+    accepted_with(&conf, &[("key", GOOD, 0o600)]);
 }
 
 #[test]
@@ -178,5 +240,52 @@ fn messages_do_not_show_keys() {
     for (success, told) in tested(&conf, &files).expect("nginx runs") {
         assert!(!success);
         assert!(!told.contains("a-secret"), "{told}");
+    }
+}
+
+#[test]
+fn limits_have_bounds() {
+    let cases = [
+        ("bx_push_max_payload", "1k", "512", "1024 to 33554432 bytes"),
+        ("bx_push_max_messages_per_request", "1", "0", "1 to 10000"),
+        (
+            "bx_push_max_channels_per_request",
+            "10000",
+            "10001",
+            "1 to 10000",
+        ),
+        (
+            "bx_push_poll_timeout",
+            "1s",
+            "500ms",
+            "1000 to 86400000 milliseconds",
+        ),
+        (
+            "bx_push_ping_interval",
+            "1d",
+            "2d",
+            "1000 to 86400000 milliseconds",
+        ),
+        ("bx_push_message_ttl", "1h", "0", "milliseconds"),
+        (
+            "bx_push_max_queue",
+            "64k",
+            "1k",
+            "65536 to 1073741824 bytes",
+        ),
+        (
+            "bx_push_signature_algorithm",
+            "sha256",
+            "md5",
+            "bx_push_signature_algorithm",
+        ),
+    ];
+    for (name, good, bad, bounds) in cases {
+        accepted(&location(&format!("bx_push sub; {name} {good};")));
+        accepted(&[&format!("{name} {good};"), &*location("bx_push sub;")].join("\n"));
+        refused(&location(&format!("bx_push sub; {name} {bad};")), bounds);
+        refused(&location(&format!("bx_push sub; {name} nonsense;")), name);
+        let twice = location(&format!("bx_push sub; {name} {good}; {name} {good};"));
+        refused(&twice, &format!("\"{name}\" directive is duplicate"));
     }
 }

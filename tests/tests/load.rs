@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use push_tests::host::text_publication;
-use push_tests::http1::{Http1, Request};
+use push_tests::http1::Http1;
 use push_tests::latency::Latency;
 use push_tests::wait::soon;
-use push_tests::websocket::Mode;
+use push_tests::websocket::{self, Mode};
 use push_tests::{Channel, Host, Setup, TestResult, WebSocket, matrix, memory};
 use tokio::io::BufReader;
 use tokio::sync::mpsc;
@@ -209,11 +209,7 @@ async fn open_idle(
         let channel = Channel::new();
         let target = format!("{}/{shared}&binaryMode=true", host.target(&channel));
         let mut connection = Http1::connect(&host.public()).await?;
-        let request = Request::get(&target)
-            .header("Upgrade", "websocket")
-            .header("Connection", "Upgrade")
-            .header("Sec-WebSocket-Version", "13")
-            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let request = websocket::handshake(&target);
         assert_eq!(connection.request(&request).await?.status, 101);
         sockets.push(connection.into_stream());
         channels.push(channel);

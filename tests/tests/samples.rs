@@ -40,7 +40,7 @@ fn etc_nginx(version: Nginx) -> io::Result<TempDir> {
         builds::module(version),
         path.join("modules/ngx_http_bx_push_module.so"),
     )?;
-    key_file(path, "bx-push.key", "0123456789abcdef", 0o600)?;
+    key_file(path, "bx-push.key", &"0123456789abcdef".repeat(4), 0o600)?;
     let certificate = Certificate::make(path)?;
     fs::copy(certificate.file, path.join("portal.crt"))?;
     fs::copy(certificate.key_file, path.join("portal.key"))?;

@@ -16,10 +16,14 @@ pub struct Key {
 }
 
 fn parse<T: FromStr<Err: Display>>(into: &mut T, value: &str) -> Result<(), String> {
-    *into = value.trim().parse().map_err(|error| format!("{value:?}: {error}"))?;
+    *into = value
+        .trim()
+        .parse()
+        .map_err(|error| format!("{value:?}: {error}"))?;
     Ok(())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a setter")]
 fn text<T: for<'a> From<&'a str>>(into: &mut T, value: &str) -> Result<(), String> {
     *into = T::from(value);
     Ok(())

@@ -18,7 +18,10 @@ const READ: usize = 64 * 1024;
 
 /// Runs the link to its end.
 pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S>>) {
-    let mut input = Input { stream: Rc::new(stream), splitter: Splitter::new() };
+    let mut input = Input {
+        stream: Rc::new(stream),
+        splitter: Splitter::new(),
+    };
     let hello = match input.frame().await {
         Ok(Some(frame)) => frame,
         Ok(None) => return,
@@ -27,7 +30,14 @@ pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S
             return;
         }
     };
-    let ToSidecar::Hello { version, instance, pid, resume, software } = hello else {
+    let ToSidecar::Hello {
+        version,
+        instance,
+        pid,
+        resume,
+        software,
+    } = hello
+    else {
         return refuse(&input.stream, "a link begins with Hello").await;
     };
     if version != push_link::VERSION {
@@ -39,7 +49,13 @@ pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S
     let (id, outbox) = exchange.add_link(resume);
     tracing::info!(link = id, worker_pid = pid, software, resume, "link up");
     let stream = Rc::clone(&input.stream);
-    let mut link = Link { exchange, id, instance, outbox, requests: JoinSet::new() };
+    let mut link = Link {
+        exchange,
+        id,
+        instance,
+        outbox,
+        requests: JoinSet::new(),
+    };
     let writing = Rc::clone(&link.outbox);
     let reason = tokio::select! {
         ended = writing.write_to(&stream) => match ended {
@@ -108,20 +124,28 @@ impl<S: Store + 'static> Link<S> {
         let (exchange, outbox, id) = (Rc::clone(&self.exchange), Rc::clone(&self.outbox), self.id);
         match frame {
             ToSidecar::Hello { .. } => return Err(io::Error::other("a second Hello")),
-            ToSidecar::Subscribe { seq, channels } => {
+            ToSidecar::Subscribe { seq, channels, .. } => {
                 exchange.subscribe(id, &outbox, seq, &channels);
             }
             ToSidecar::Unsubscribe { channels } => exchange.unsubscribe(id, &channels),
             ToSidecar::Resume { after } => {
-                self.requests.spawn_local(async move { exchange.resume(id, outbox, after).await });
+                self.requests
+                    .spawn_local(async move { exchange.resume(id, outbox, after).await });
             }
-            ToSidecar::Recover { req, after, channels } => {
+            ToSidecar::Recover {
+                req,
+                after,
+                channels,
+            } => {
                 self.requests.spawn_local(async move {
                     exchange.recover(id, outbox, req, after, channels).await;
                 });
             }
-            ToSidecar::Publish { seq, messages } => {
-                let token = Token { instance: self.instance, seq };
+            ToSidecar::Publish { seq, messages, .. } => {
+                let token = Token {
+                    instance: self.instance,
+                    seq,
+                };
                 exchange.publish(outbox, token, messages);
             }
             ToSidecar::Stats { req, channels } => {
@@ -143,7 +167,9 @@ impl<S: Store + 'static> Link<S> {
 async fn refuse(stream: &UnixStream, reason: &str) {
     tracing::warn!(reason, "link refused");
     let outbox = Outbox::new(usize::from(u16::MAX) * 2);
-    outbox.send(&ToWorker::Refused { reason: reason.to_owned() });
+    outbox.send(&ToWorker::Refused {
+        reason: reason.to_owned(),
+    });
     // A frame this small fits the empty socket buffer, or the peer is not worth the wait.
     let flushed = async {
         tokio::select! {

@@ -46,9 +46,14 @@ impl Socket {
     /// The first socket of `LISTEN_FDS`, if there is one.
     pub fn from_environment() -> Result<Option<Self>, ListenError> {
         let taken = listenfd::ListenFd::from_env().take_unix_listener(0);
-        let Some(listener) = taken.map_err(ListenError::Activation)? else { return Ok(None) };
+        let Some(listener) = taken.map_err(ListenError::Activation)? else {
+            return Ok(None);
+        };
         let listener = adopt(listener).map_err(ListenError::Activation)?;
-        Ok(Some(Self { listener, file: None }))
+        Ok(Some(Self {
+            listener,
+            file: None,
+        }))
     }
 
     /// Makes the socket, mode 0660, of `group` (a name or a number) if given. A file that a dead
@@ -58,7 +63,8 @@ impl Socket {
             let path = path.to_owned();
             move |error| ListenError::System { path, doing, error }
         };
-        let gid = group.map(|group| group_id(group).ok_or_else(|| ListenError::NoGroup(group.into())));
+        let gid =
+            group.map(|group| group_id(group).ok_or_else(|| ListenError::NoGroup(group.into())));
         let gid = gid.transpose()?;
         clear(path)?;
         let listener = StdListener::bind(path).map_err(system("listen"))?;
@@ -69,7 +75,10 @@ impl Socket {
         fs::set_permissions(path, fs::Permissions::from_mode(0o660))
             .map_err(system("set the mode"))?;
         let listener = adopt(listener).map_err(system("listen"))?;
-        Ok(Self { listener, file: Some(path.to_owned()) })
+        Ok(Self {
+            listener,
+            file: Some(path.to_owned()),
+        })
     }
 }
 
@@ -89,7 +98,9 @@ fn adopt(listener: StdListener) -> io::Result<UnixListener> {
 
 /// Makes way for a new socket file.
 fn clear(path: &Path) -> Result<(), ListenError> {
-    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
     if !found.file_type().is_socket() {
         return Err(ListenError::NotASocket(path.to_owned()));
     }

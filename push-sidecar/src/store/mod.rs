@@ -78,9 +78,15 @@ pub struct Caps {
 
 impl Caps {
     /// What a returning subscriber is sent (PROTOCOL.md, section 11).
-    pub const SUBSCRIBER: Self = Self { per_channel: 100, total: 200 };
+    pub const SUBSCRIBER: Self = Self {
+        per_channel: 100,
+        total: 200,
+    };
     /// Just the newest message.
-    pub const NEWEST: Self = Self { per_channel: 1, total: 1 };
+    pub const NEWEST: Self = Self {
+        per_channel: 1,
+        total: 1,
+    };
 }
 
 /// A history: what is stored and alive.

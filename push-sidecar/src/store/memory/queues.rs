@@ -1,6 +1,6 @@
 //! Messages and queues in memory: the pure core, without a clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -28,9 +28,7 @@ struct Stored {
 
 impl Stored {
     fn cost(&self) -> usize {
-        self.outgoing.len()
-            + OVERHEAD_PER_MESSAGE
-            + self.receivers.len() * OVERHEAD_PER_RECEIVER
+        self.outgoing.len() + OVERHEAD_PER_MESSAGE + self.receivers.len() * OVERHEAD_PER_RECEIVER
     }
 }
 
@@ -47,7 +45,7 @@ pub struct Queues {
     /// Ascending ids of listed messages.
     lists: HashMap<ChannelKey, VecDeque<Mid>, RandomState>,
     /// (expires, id), so that what is over is found without a scan.
-    expiring: BTreeMap<(UnixMillis, Mid), ()>,
+    expiring: BTreeSet<(UnixMillis, Mid)>,
     tokens: HashMap<Token, (Mid, usize), RandomState>,
     token_ages: VecDeque<(UnixMillis, Token)>,
     online: HashMap<ChannelKey, UnixMillis, RandomState>,
@@ -64,7 +62,7 @@ impl Queues {
             bytes: 0,
             messages: BTreeMap::new(),
             lists: HashMap::default(),
-            expiring: BTreeMap::new(),
+            expiring: BTreeSet::new(),
             tokens: HashMap::default(),
             token_ages: VecDeque::new(),
             online: HashMap::default(),
@@ -97,7 +95,8 @@ impl Queues {
         }
         let first = Mid::new(self.start, self.counter + 1);
         self.tokens.insert(token, (first, messages.len()));
-        self.token_ages.push_back((now + RECOVERY_SECONDS * 1000, token));
+        self.token_ages
+            .push_back((now + RECOVERY_SECONDS * 1000, token));
         let ids = messages.iter().map(|message| {
             let announced = self.store(now, message);
             let id = announced.id;
@@ -118,7 +117,11 @@ impl Queues {
         receivers.sort_unstable();
         receivers.dedup();
         let listed = message.expiry > 0;
-        let seconds = if listed { u64::from(message.expiry) } else { RECOVERY_SECONDS };
+        let seconds = if listed {
+            u64::from(message.expiry)
+        } else {
+            RECOVERY_SECONDS
+        };
         let stored = Stored {
             outgoing: outgoing.clone(),
             receivers: receivers.clone().into(),
@@ -131,9 +134,13 @@ impl Queues {
             }
         }
         self.bytes += stored.cost();
-        self.expiring.insert((stored.expires, id), ());
+        self.expiring.insert((stored.expires, id));
         self.messages.insert(id, stored);
-        Announced { id, receivers, outgoing }
+        Announced {
+            id,
+            receivers,
+            outgoing,
+        }
     }
 
     /// What is listed and alive, newest within the caps, ascending.
@@ -154,25 +161,55 @@ impl Queues {
             found.extend(alive.take(caps.per_channel));
         }
         let skip = found.len().saturating_sub(caps.total);
-        let messages = found.into_iter().skip(skip).map(|(id, o)| (id, o.clone())).collect();
-        History { messages, as_of: self.last_id() }
+        let messages = found
+            .into_iter()
+            .skip(skip)
+            .map(|(id, o)| (id, o.clone()))
+            .collect();
+        History {
+            messages,
+            as_of: self.last_id(),
+        }
     }
 
     /// Everything kept for `receivers` in a stretch of ids.
-    pub fn missed(&self, receivers: &[ChannelKey], after: Mid, upto: Option<Mid>) -> Missed {
+    pub fn missed(
+        &self,
+        now: UnixMillis,
+        receivers: &[ChannelKey],
+        after: Mid,
+        upto: Option<Mid>,
+    ) -> Missed {
         let as_of = upto.unwrap_or_else(|| self.last_id());
         if after >= as_of {
-            return Missed { messages: Vec::new(), as_of };
+            return Missed {
+                messages: Vec::new(),
+                as_of,
+            };
         }
         let wanted: HashSet<&ChannelKey, RandomState> = receivers.iter().collect();
-        let range = self.messages.range((Bound::Excluded(after), Bound::Included(as_of)));
+        let range = self
+            .messages
+            .range((Bound::Excluded(after), Bound::Included(as_of)));
         let messages = range.filter_map(|(id, stored)| {
-            let receivers: Vec<ChannelKey> =
-                stored.receivers.iter().filter(|key| wanted.contains(key)).copied().collect();
+            let receivers: Vec<ChannelKey> = stored
+                .receivers
+                .iter()
+                .filter(|key| wanted.contains(key))
+                .copied()
+                .collect();
             let outgoing = stored.outgoing.clone();
-            (!receivers.is_empty()).then_some(Announced { id: *id, receivers, outgoing })
+            let theirs = !receivers.is_empty() && stored.expires > now;
+            theirs.then_some(Announced {
+                id: *id,
+                receivers,
+                outgoing,
+            })
         });
-        Missed { messages: messages.collect(), as_of }
+        Missed {
+            messages: messages.collect(),
+            as_of,
+        }
     }
 
     /// Sets marks that end at `until`.
@@ -189,19 +226,26 @@ impl Queues {
 
     /// Which channels are marked.
     pub fn online(&self, now: UnixMillis, channels: &[ChannelKey]) -> Vec<bool> {
-        channels.iter().map(|key| self.online.get(key).is_some_and(|until| *until > now)).collect()
+        channels
+            .iter()
+            .map(|key| self.online.get(key).is_some_and(|until| *until > now))
+            .collect()
     }
 
     /// Drops what is over: messages, tokens, marks. Called by every publish; call it now and then
     /// when nothing is published.
     pub fn expire(&mut self, now: UnixMillis) {
-        while let Some((&(expires, id), ())) = self.expiring.first_key_value() {
+        while let Some(&(expires, id)) = self.expiring.first() {
             if expires > now {
                 break;
             }
             self.remove(id);
         }
-        while self.token_ages.front().is_some_and(|(until, _)| *until <= now) {
+        while self
+            .token_ages
+            .front()
+            .is_some_and(|(until, _)| *until <= now)
+        {
             if let Some((_, token)) = self.token_ages.pop_front() {
                 self.tokens.remove(&token);
             }
@@ -215,13 +259,17 @@ impl Queues {
 
     fn make_room(&mut self) {
         while self.bytes > self.max_bytes {
-            let Some((&id, _)) = self.messages.first_key_value() else { break };
+            let Some((&id, _)) = self.messages.first_key_value() else {
+                break;
+            };
             self.remove(id);
         }
     }
 
     fn remove(&mut self, id: Mid) {
-        let Some(stored) = self.messages.remove(&id) else { return };
+        let Some(stored) = self.messages.remove(&id) else {
+            return;
+        };
         self.bytes -= stored.cost();
         self.expiring.remove(&(stored.expires, id));
         if !stored.listed {
@@ -277,12 +325,25 @@ mod tests {
     #[test]
     fn what_is_over_is_gone_from_memory_and_lists() {
         let mut queues = queues();
-        queues.publish(NOW, token(1), &[item(10, &[1], "short"), item(20, &[1, 2], "long")], |_| ());
+        queues.publish(
+            NOW,
+            token(1),
+            &[item(10, &[1], "short"), item(20, &[1, 2], "long")],
+            |_| (),
+        );
         queues.expire(NOW + 10_000);
-        assert_eq!(queues.history(NOW + 10_000, &[key(1)], Mid::ZERO, Caps::SUBSCRIBER).messages.len(), 1);
+        assert_eq!(
+            queues
+                .history(NOW + 10_000, &[key(1)], Mid::ZERO, Caps::SUBSCRIBER)
+                .messages
+                .len(),
+            1
+        );
         queues.expire(NOW + 20_000);
         assert_eq!(queues.bytes(), 0);
-        assert!(queues.lists.is_empty() && queues.messages.is_empty() && queues.expiring.is_empty());
+        assert!(
+            queues.lists.is_empty() && queues.messages.is_empty() && queues.expiring.is_empty()
+        );
         queues.expire(NOW + RECOVERY_SECONDS * 1000);
         assert!(queues.tokens.is_empty() && queues.token_ages.is_empty());
     }
@@ -305,8 +366,16 @@ mod tests {
     fn live_only_messages_are_missed_but_no_history() {
         let mut queues = queues();
         let ids = queues.publish(NOW, token(1), &[item(0, &[1], "a")], |_| ());
-        assert!(queues.history(NOW, &[key(1)], Mid::ZERO, Caps::SUBSCRIBER).messages.is_empty());
-        let missed = queues.missed(&[key(1)], Mid::ZERO, None);
-        assert_eq!(missed.messages.iter().map(|m| m.id).collect::<Vec<_>>(), ids);
+        assert!(
+            queues
+                .history(NOW, &[key(1)], Mid::ZERO, Caps::SUBSCRIBER)
+                .messages
+                .is_empty()
+        );
+        let missed = queues.missed(NOW, &[key(1)], Mid::ZERO, None);
+        assert_eq!(
+            missed.messages.iter().map(|m| m.id).collect::<Vec<_>>(),
+            ids
+        );
     }
 }

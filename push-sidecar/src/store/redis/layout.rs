@@ -30,14 +30,21 @@ pub fn message(id: Mid) -> Vec<u8> {
 
 /// The ids of a channel's messages.
 pub fn list(key: &ChannelKey) -> Vec<u8> {
-    let name: &[u8] =
-        if key.is_private() { b"channel:messages:" } else { b"pubchannel:messages:" };
+    let name: &[u8] = if key.is_private() {
+        b"channel:messages:"
+    } else {
+        b"pubchannel:messages:"
+    };
     [name, &key.id[..]].concat()
 }
 
 /// A channel's online mark.
 pub fn online(key: &ChannelKey) -> Vec<u8> {
-    let name: &[u8] = if key.is_private() { b"channel:online:" } else { b"pubchannel:online:" };
+    let name: &[u8] = if key.is_private() {
+        b"channel:online:"
+    } else {
+        b"pubchannel:online:"
+    };
     [name, &key.id[..]].concat()
 }
 

@@ -107,7 +107,16 @@ impl RedisStore {
         ];
         let history = LuaScript::new(include_str!("history.lua"));
         let online_ttl = options.online_ttl;
-        Ok((Self { commands, publisher, history, online_ttl, tasks }, receiver))
+        Ok((
+            Self {
+                commands,
+                publisher,
+                history,
+                online_ttl,
+                tasks,
+            },
+            receiver,
+        ))
     }
 }
 
@@ -151,10 +160,17 @@ impl Store for RedisStore {
     async fn mark_online(&self, channels: &[ChannelKey]) -> Result<(), StoreError> {
         let marks = channels.iter().map(|key| {
             let mut command = Cmd::new();
-            command.arg("SETEX").arg(layout::online(key)).arg(self.online_ttl).arg("1");
+            command
+                .arg("SETEX")
+                .arg(layout::online(key))
+                .arg(self.online_ttl)
+                .arg("1");
             async move { self.commands.run(&command).await.map(drop) }
         });
-        futures_util::future::join_all(marks).await.into_iter().collect()
+        futures_util::future::join_all(marks)
+            .await
+            .into_iter()
+            .collect()
     }
 
     async fn clear_online(&self, channels: &[ChannelKey]) -> Result<(), StoreError> {
@@ -179,6 +195,9 @@ impl Store for RedisStore {
             command.arg(layout::online(key));
         }
         let marks = reading::array(self.commands.run(&command).await?)?;
-        Ok(marks.iter().map(|mark| !matches!(mark, Value::Nil)).collect())
+        Ok(marks
+            .iter()
+            .map(|mark| !matches!(mark, Value::Nil))
+            .collect())
     }
 }

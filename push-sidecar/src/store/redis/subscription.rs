@@ -128,7 +128,9 @@ impl Subscription {
     async fn subscribe(&self) -> redis::RedisResult<PubSub> {
         let mut connection = self.client.get_async_pubsub().await?;
         connection.psubscribe(layout::ANNOUNCEMENTS).await?;
-        connection.subscribe(layout::probe_channel(&self.uid)).await?;
+        connection
+            .subscribe(layout::probe_channel(&self.uid))
+            .await?;
         Ok(connection)
     }
 
@@ -150,7 +152,10 @@ impl Subscription {
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + 'static {
         let commands = Rc::clone(&self.commands);
         let mut command = Cmd::new();
-        command.arg("PUBLISH").arg(layout::probe_channel(&self.uid)).arg("alive");
+        command
+            .arg("PUBLISH")
+            .arg(layout::probe_channel(&self.uid))
+            .arg("alive");
         async move { commands.run(&command).await.map(drop) }
     }
 

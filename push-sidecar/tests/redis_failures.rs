@@ -1,0 +1,197 @@
+//! What the Redis store does when Redis does not do its part.
+
+mod common;
+
+use std::time::Duration;
+
+use common::redis_server::RedisServer;
+use common::{item, private, run, token, until};
+use push_protocol::Mid;
+use push_sidecar::store::redis::{RedisOptions, RedisStore, Timing};
+use push_sidecar::store::{Caps, Events, Store, StoreError, StoreEvent};
+
+fn options(server: &RedisServer) -> RedisOptions {
+    let ms = Duration::from_millis;
+    RedisOptions {
+        url: server.url(),
+        command_timeout: ms(300),
+        timing: Timing {
+            dial: ms(500),
+            probe_every: ms(50),
+            probe_patience: ms(300),
+        },
+        ..RedisOptions::default()
+    }
+}
+
+async fn whole(events: &mut Events) -> Mid {
+    loop {
+        if let Some(StoreEvent::Restored { position }) = events.recv().await {
+            return position;
+        }
+    }
+}
+
+async fn lost(events: &mut Events) {
+    while !matches!(events.recv().await, Some(StoreEvent::Lost)) {}
+}
+
+async fn publish(store: &RedisStore, seq: u64) -> Result<Mid, StoreError> {
+    store
+        .publish(token(seq), vec![item(60, &[private(1)], "1")])
+        .await
+        .map(|ids| ids[0])
+}
+
+#[test]
+fn redis_may_come_later() {
+    let mut server = RedisServer::start();
+    server.stop(false);
+    run(async {
+        let (store, mut events) = RedisStore::open(&options(&server)).expect("a store");
+        let error = publish(&store, 1).await.expect_err("nobody is there");
+        assert!(error.is_retryable(), "{error}");
+        assert!(
+            store
+                .history(&[private(1)], Mid::ZERO, Caps::NEWEST)
+                .await
+                .is_err()
+        );
+        server.launch();
+        whole(&mut events).await;
+        until("stored", async || publish(&store, 1).await.is_ok()).await;
+    });
+}
+
+#[test]
+fn a_restart_is_survived_and_ids_rise() {
+    let mut server = RedisServer::start();
+    run(async {
+        let (store, mut events) = RedisStore::open(&options(&server)).expect("a store");
+        let first = whole(&mut events).await;
+        let before = publish(&store, 1).await.expect("stored");
+        assert!(before > first);
+        server.stop(false);
+        lost(&mut events).await;
+        assert!(
+            publish(&store, 2)
+                .await
+                .expect_err("nobody is there")
+                .is_retryable()
+        );
+        server.launch();
+        // Redis came back empty; the position lies above what was seen all the same.
+        let position = whole(&mut events).await;
+        assert!(position > before, "{position} after {before}");
+        until("stored", async || publish(&store, 2).await.is_ok()).await;
+        assert!(publish(&store, 2).await.expect("known") > position);
+    });
+}
+
+#[test]
+fn a_killed_subscription_comes_back_with_a_position() {
+    let server = RedisServer::start();
+    run(async {
+        let (store, mut events) = RedisStore::open(&options(&server)).expect("a store");
+        whole(&mut events).await;
+        for seq in 0..5 {
+            let id = publish(&store, seq).await.expect("stored");
+            assert_eq!(
+                server.query::<i64>(&[b"CLIENT", b"KILL", b"TYPE", b"pubsub"]),
+                1
+            );
+            lost(&mut events).await;
+            assert!(whole(&mut events).await >= id);
+        }
+    });
+}
+
+/// The connection is open and silent: only a probe that does not come tells.
+#[test]
+fn a_subscription_that_hears_nothing_is_given_up() {
+    let server = RedisServer::start();
+    run(async {
+        let (_store, mut events) = RedisStore::open(&options(&server)).expect("a store");
+        whole(&mut events).await;
+        server.query::<()>(&[b"CLIENT", b"PAUSE", b"700", b"ALL"]);
+        lost(&mut events).await;
+        whole(&mut events).await;
+    });
+}
+
+#[test]
+fn an_unknown_outcome_is_stored_once_under_its_token() {
+    let server = RedisServer::start();
+    run(async {
+        let (store, mut events) = RedisStore::open(&options(&server)).expect("a store");
+        whole(&mut events).await;
+        // Sent, but carried out only after the timeout.
+        server.query::<()>(&[b"CLIENT", b"PAUSE", b"600", b"ALL"]);
+        let error = publish(&store, 7).await.expect_err("timed out");
+        assert!(error.is_retryable(), "{error}");
+        until("stored", async || publish(&store, 7).await.is_ok()).await;
+        let counter: u64 = server.query(&[b"GET", b"server:messagecounter"]);
+        assert_eq!(counter, 1);
+    });
+}
+
+#[test]
+fn what_may_pass_by_itself_is_retryable_and_stores_nothing() {
+    let server = RedisServer::start();
+    run(async {
+        let (store, mut events) = RedisStore::open(&options(&server)).expect("a store");
+        whole(&mut events).await;
+        server.query::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
+        let error = publish(&store, 1).await.expect_err("no memory");
+        assert!(
+            error.is_retryable() && error.to_string().contains("OOM"),
+            "{error}"
+        );
+        server.query::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
+        server.query::<()>(&[b"REPLICAOF", b"127.0.0.1", b"1"]);
+        let error = publish(&store, 1).await.expect_err("read-only");
+        assert!(
+            error.is_retryable() && error.to_string().contains("ReadOnly"),
+            "{error}"
+        );
+        server.query::<()>(&[b"REPLICAOF", b"NO", b"ONE"]);
+        let id = publish(&store, 1).await.expect("stored");
+        assert_eq!(id.counter(), 1);
+        // The script is gone from the cache; it is sent again.
+        server.query::<()>(&[b"SCRIPT", b"FLUSH"]);
+        publish(&store, 2).await.expect("stored");
+    });
+}
+
+#[test]
+fn what_stays_wrong_is_refused_and_hurts_nobody_else() {
+    let server = RedisServer::start();
+    run(async {
+        let (store, mut events) = RedisStore::open(&options(&server)).expect("a store");
+        whole(&mut events).await;
+        let list = push_sidecar::store::redis::layout::list(&private(9));
+        server.query::<()>(&[b"SET", &list, b"no list"]);
+        let bad = store.publish(token(1), vec![item(60, &[private(9)], "1")]);
+        let (bad, good) = tokio::join!(bad, publish(&store, 2));
+        let error = bad.expect_err("refused");
+        assert!(
+            !error.is_retryable() && error.to_string().contains("WRONGTYPE"),
+            "{error}"
+        );
+        good.expect("stored");
+    });
+}
+
+#[test]
+fn an_url_of_no_use_is_refused() {
+    run(async {
+        for url in ["", "http://localhost", "redis://host:port"] {
+            let options = RedisOptions {
+                url: url.into(),
+                ..RedisOptions::default()
+            };
+            let error = RedisStore::open(&options).map(drop).expect_err(url);
+            assert!(!error.is_retryable(), "{url}");
+        }
+    });
+}
