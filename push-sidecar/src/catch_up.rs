@@ -26,15 +26,7 @@ impl CatchUp {
             .filter(|m| m.id > after)
             .map(|m| {
                 let (id, receivers, outgoing) = (m.id, m.receivers, m.outgoing);
-                (
-                    id,
-                    Delivery {
-                        id,
-                        late: false,
-                        receivers,
-                        outgoing,
-                    },
-                )
+                (id, Delivery { id, late: false, receivers, outgoing })
             })
             .collect();
         let known = queue.keys().copied().collect();
@@ -72,12 +64,7 @@ mod tests {
     }
 
     fn delivery(n: u64, late: bool) -> Delivery {
-        Delivery {
-            id: mid(n),
-            late,
-            receivers: vec![],
-            outgoing: Bytes::new(),
-        }
+        Delivery { id: mid(n), late, receivers: vec![], outgoing: Bytes::new() }
     }
 
     #[test]
@@ -88,22 +75,12 @@ mod tests {
             receivers: receivers.clone(),
             outgoing: Bytes::new(),
         });
-        let missed = Missed {
-            messages: messages.to_vec(),
-            as_of: mid(7),
-        };
+        let missed = Missed { messages: messages.to_vec(), as_of: mid(7) };
         let mut catch_up = CatchUp::new(mid(4), missed);
-        catch_up.add_held(
-            mid(4),
-            vec![delivery(5, false), delivery(7, false), delivery(8, false)],
-        );
-        catch_up.add_held(
-            mid(4),
-            vec![delivery(9, false), delivery(6, true), delivery(3, true)],
-        );
-        let sent: Vec<u64> = std::iter::from_fn(|| catch_up.pop())
-            .map(|d| d.id.counter())
-            .collect();
+        catch_up.add_held(mid(4), vec![delivery(5, false), delivery(7, false), delivery(8, false)]);
+        catch_up.add_held(mid(4), vec![delivery(9, false), delivery(6, true), delivery(3, true)]);
+        let sent: Vec<u64> =
+            std::iter::from_fn(|| catch_up.pop()).map(|d| d.id.counter()).collect();
         assert_eq!(sent, [3, 5, 6, 7, 8, 9]);
     }
 }

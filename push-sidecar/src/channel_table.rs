@@ -43,10 +43,7 @@ impl ChannelTable {
     /// Adds a subscription; one that is there already stays.
     pub fn insert(&mut self, key: &ChannelKey, link: LinkId) {
         debug_assert!(link & LIST == 0);
-        let (hasher, table) = (
-            &self.hasher,
-            table(&mut self.private, &mut self.public, key.kind),
-        );
+        let (hasher, table) = (&self.hasher, table(&mut self.private, &mut self.public, key.kind));
         let entry = table.entry(
             hasher.hash_one(key.id),
             |slot| slot.id == key.id,
@@ -54,10 +51,7 @@ impl ChannelTable {
         );
         match entry {
             Entry::Vacant(entry) => {
-                entry.insert(Slot {
-                    id: key.id,
-                    links: link,
-                });
+                entry.insert(Slot { id: key.id, links: link });
             }
             Entry::Occupied(mut entry) => {
                 let slot = entry.get_mut();
@@ -76,10 +70,7 @@ impl ChannelTable {
 
     /// Takes a subscription away; one that is not there stays away.
     pub fn remove(&mut self, key: &ChannelKey, link: LinkId) {
-        let (hasher, table) = (
-            &self.hasher,
-            table(&mut self.private, &mut self.public, key.kind),
-        );
+        let (hasher, table) = (&self.hasher, table(&mut self.private, &mut self.public, key.kind));
         let Ok(mut entry) = table.find_entry(hasher.hash_one(key.id), |slot| slot.id == key.id)
         else {
             return;
@@ -100,11 +91,7 @@ impl ChannelTable {
 
     /// The links of a channel, in no order.
     pub fn links(&self, key: &ChannelKey) -> &[LinkId] {
-        let table = if key.is_private() {
-            &self.private
-        } else {
-            &self.public
-        };
+        let table = if key.is_private() { &self.private } else { &self.public };
         match table.find(self.hasher.hash_one(key.id), |slot| slot.id == key.id) {
             Some(slot) => self.links_of(slot),
             None => &[],
@@ -123,14 +110,8 @@ impl ChannelTable {
 
     /// All channels with their links, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (ChannelKey, &[LinkId])> {
-        let private = self
-            .private
-            .iter()
-            .map(|s| (ChannelKey::private(s.id), self.links_of(s)));
-        let public = self
-            .public
-            .iter()
-            .map(|s| (ChannelKey::public(s.id), self.links_of(s)));
+        let private = self.private.iter().map(|s| (ChannelKey::private(s.id), self.links_of(s)));
+        let public = self.public.iter().map(|s| (ChannelKey::public(s.id), self.links_of(s)));
         private.chain(public)
     }
 

@@ -43,9 +43,7 @@ pub enum StartError {
 
 /// Runs until SIGTERM or SIGINT, then drains.
 pub fn run(config: &Config) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     runtime.block_on(local.run_until(async {
         if let Some(options) = config.redis_options() {
@@ -77,6 +75,8 @@ async fn serve<S: Store + 'static>(
     let _pid_file = PidFile::write(&config.pid_file)?;
     let exchange = Exchange::new(store, config.exchange_options());
     tokio::task::spawn_local(Rc::clone(&exchange).run(events));
+    tokio::task::spawn_local(Rc::clone(&exchange).keep_presence());
+    tokio::task::spawn_local(Rc::clone(&exchange).keep_statistics());
     notify(&[NotifyState::Ready]);
     tracing::info!(socket = %config.socket.display(), "listening");
     tokio::select! {
@@ -116,12 +116,8 @@ impl PidFile {
         if path.as_os_str().is_empty() {
             return Ok(None);
         }
-        std::fs::write(path, format!("{}\n", std::process::id())).map_err(|error| {
-            StartError::PidFile {
-                path: path.to_owned(),
-                error,
-            }
-        })?;
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .map_err(|error| StartError::PidFile { path: path.to_owned(), error })?;
         Ok(Some(Self(path.to_owned())))
     }
 }

@@ -4,6 +4,9 @@
 //! Every change of the router and everything put on links happens in one uninterrupted step, so the
 //! order of frames on a link is the total order.
 
+mod online;
+mod statistics;
+
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -18,11 +21,15 @@ use push_protocol::{ChannelKey, Mid};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::catch_up::CatchUp;
+use crate::crowd::Crowds;
 use crate::outbox::Outbox;
+use crate::presence::Presence;
 use crate::random::Backoff;
 use crate::router::{LinkId, Outlet, Router};
 use crate::sequencer::{Gap, Millis};
 use crate::store::{Announced, Caps, Events, Missed, Store, StoreError, StoreEvent, Token};
+
+pub use statistics::Report;
 
 /// Histories read at the same time; more wait.
 const READS: usize = 64;
@@ -39,6 +46,10 @@ pub struct ExchangeOptions {
     /// Bytes that may wait for a link: to be written, and again as much kept back while it catches
     /// up.
     pub queue_bytes: usize,
+    /// How long a channel stays online behind its last connection.
+    pub online_grace: Duration,
+    /// How often online marks are renewed.
+    pub online_renew: Duration,
 }
 
 impl Default for ExchangeOptions {
@@ -46,6 +57,8 @@ impl Default for ExchangeOptions {
         Self {
             hold: Duration::from_millis(250),
             queue_bytes: 64 << 20,
+            online_grace: Duration::from_secs(10),
+            online_renew: Duration::from_secs(60),
         }
     }
 }
@@ -64,11 +77,15 @@ pub struct Exchange<S> {
     draining: Cell<bool>,
     publishing: Cell<usize>,
     published: Notify,
+    presence_changed: Notify,
+    statistics: RefCell<statistics::Statistics>,
 }
 
 struct State {
     router: Router<oneshot::Sender<()>>,
     links: Links,
+    presence: Presence,
+    crowds: Crowds,
 }
 
 #[derive(Default)]
@@ -107,13 +124,15 @@ type Asked = Pin<Box<dyn Future<Output = (Gap, Vec<Announced>)>>>;
 impl<S: Store + 'static> Exchange<S> {
     /// Nothing happens before [`Self::run`].
     pub fn new(store: S, options: ExchangeOptions) -> Rc<Self> {
-        let hold = options.hold.as_millis() as Millis;
+        let ms = |time: Duration| time.as_millis() as Millis;
         Rc::new(Self {
             store,
             options,
             state: RefCell::new(State {
-                router: Router::new(hold, options.queue_bytes),
+                router: Router::new(ms(options.hold), options.queue_bytes),
                 links: Links::default(),
+                presence: Presence::new(ms(options.online_grace), ms(options.online_renew), 0),
+                crowds: Crowds::default(),
             }),
             started: Instant::now(),
             poke: Notify::new(),
@@ -122,6 +141,8 @@ impl<S: Store + 'static> Exchange<S> {
             draining: Cell::new(false),
             publishing: Cell::new(0),
             published: Notify::new(),
+            presence_changed: Notify::new(),
+            statistics: RefCell::default(),
         })
     }
 
@@ -182,8 +203,12 @@ impl<S: Store + 'static> Exchange<S> {
     }
 
     fn event(&self, event: StoreEvent) -> Option<Gap> {
+        if let StoreEvent::Cleared(channels) = event {
+            self.cleared(channels);
+            return None;
+        }
         let mut state = self.state.borrow_mut();
-        let State { router, links } = &mut *state;
+        let State { router, links, .. } = &mut *state;
         let restored = matches!(event, StoreEvent::Restored { .. });
         let gap = router.event(self.now(), event, links);
         if restored {
@@ -194,7 +219,7 @@ impl<S: Store + 'static> Exchange<S> {
 
     fn recovered(&self, gap: Gap, found: Vec<Announced>) {
         let mut state = self.state.borrow_mut();
-        let State { router, links } = &mut *state;
+        let State { router, links, .. } = &mut *state;
         router.recovered(gap, found, links);
     }
 
@@ -202,10 +227,7 @@ impl<S: Store + 'static> Exchange<S> {
         Box::pin(async move {
             let channels = self.state.borrow().router.all_channels();
             let started = Instant::now();
-            let read = || {
-                self.store
-                    .missed(channels.clone(), gap.after, Some(gap.upto))
-            };
+            let read = || self.store.missed(channels.clone(), gap.after, Some(gap.upto));
             let found = match retry(read).await {
                 Ok(missed) => missed.messages,
                 Err(error) => {
@@ -245,21 +267,46 @@ impl<S: Store + 'static> Exchange<S> {
     /// The link is gone.
     pub fn remove_link(&self, link: LinkId) {
         let mut state = self.state.borrow_mut();
+        let channels = state.router.channels_of(link);
         state.router.remove_link(link);
         state.links.0.remove(&link);
+        let orders = state.crowds.remove_link(link);
+        state.order(orders);
+        self.went(&mut state, &channels);
+        drop(state);
+        self.forget_statistics(link);
     }
 
     /// `Subscribe`.
     pub fn subscribe(&self, link: LinkId, outbox: &Outbox, seq: u32, channels: &[ChannelKey]) {
         let mut state = self.state.borrow_mut();
-        state.router.subscribe(link, channels);
-        let position = state.router.position().unwrap_or(Mid::ZERO);
+        let State { router, presence, .. } = &mut *state;
+        for key in channels.iter().filter(|key| !router.is_subscribed(key)) {
+            presence.came(*key);
+        }
+        router.subscribe(link, channels);
+        let position = router.position().unwrap_or(Mid::ZERO);
         outbox.send(&ToWorker::Position { seq, position });
+        self.presence_changed.notify_one();
     }
 
     /// `Unsubscribe`.
     pub fn unsubscribe(&self, link: LinkId, channels: &[ChannelKey]) {
-        self.state.borrow_mut().router.unsubscribe(link, channels);
+        let mut state = self.state.borrow_mut();
+        state.router.unsubscribe(link, channels);
+        for key in channels {
+            state.crowds.unsubscribe(link, key);
+        }
+        self.went(&mut state, channels);
+    }
+
+    /// A link has them no more; those that no other link has have gone.
+    fn went(&self, state: &mut State, channels: &[ChannelKey]) {
+        let State { router, presence, .. } = state;
+        for key in channels.iter().filter(|key| !router.is_subscribed(key)) {
+            presence.went(*key, self.now());
+        }
+        self.presence_changed.notify_one();
     }
 
     /// `Resume`: sends what the link missed, then lets it go live.
@@ -287,12 +334,7 @@ impl<S: Store + 'static> Exchange<S> {
                     tracing::debug!(link, sent, "link resumed");
                     return;
                 };
-                outbox.deliver(
-                    message.id,
-                    message.late,
-                    &message.receivers,
-                    &message.outgoing,
-                );
+                outbox.deliver(message.id, message.late, &message.receivers, &message.outgoing);
                 sent += 1;
             }
             outbox.room().await;
@@ -322,19 +364,11 @@ impl<S: Store + 'static> Exchange<S> {
                 for (id, outgoing) in &history.messages {
                     outbox.recover_item(req, *id, outgoing);
                 }
-                outbox.send(&ToWorker::RecoverEnd {
-                    req,
-                    ok: true,
-                    as_of: history.as_of,
-                });
+                outbox.send(&ToWorker::RecoverEnd { req, ok: true, as_of: history.as_of });
             }
             Err(error) => {
                 tracing::error!(%error, "a history cannot be read");
-                outbox.send(&ToWorker::RecoverEnd {
-                    req,
-                    ok: false,
-                    as_of: Mid::ZERO,
-                });
+                outbox.send(&ToWorker::RecoverEnd { req, ok: false, as_of: Mid::ZERO });
             }
         }
     }
@@ -366,33 +400,6 @@ impl<S: Store + 'static> Exchange<S> {
         outbox.send(&ToWorker::NewestAnswer { req, id });
     }
 
-    /// `Stats`: online is what has a link here, or a mark in the store.
-    pub async fn stats(&self, outbox: Rc<Outbox>, req: u32, channels: Vec<ChannelKey>) {
-        let marks = self.store.online(&channels).await;
-        let answer = match marks {
-            Ok(mut online) => {
-                let state = self.state.borrow();
-                for (key, online) in channels.iter().zip(&mut online) {
-                    *online |= state.router.is_subscribed(key);
-                }
-                ToWorker::StatsAnswer {
-                    req,
-                    ok: true,
-                    online,
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "online marks cannot be read");
-                ToWorker::StatsAnswer {
-                    req,
-                    ok: false,
-                    online: Vec::new(),
-                }
-            }
-        };
-        outbox.send(&answer);
-    }
-
     /// `Publish`: goes on to its end even when the link is gone.
     pub fn publish(self: &Rc<Self>, outbox: Rc<Outbox>, token: Token, messages: Vec<PublishItem>) {
         let seq = token.seq;
@@ -416,11 +423,7 @@ impl<S: Store + 'static> Exchange<S> {
                     (PublishStatus::Refused, detail)
                 }
             };
-            outbox.send(&ToWorker::PublishAck {
-                seq,
-                status,
-                detail,
-            });
+            outbox.send(&ToWorker::PublishAck { seq, status, detail });
             this.publishing.set(this.publishing.get() - 1);
             this.published.notify_waiters();
         });
@@ -436,10 +439,7 @@ impl<S: Store + 'static> Exchange<S> {
             }
         };
         if tokio::time::timeout(limit, finished).await.is_err() {
-            tracing::warn!(
-                left = self.publishing.get(),
-                "publishes are left unfinished"
-            );
+            tracing::warn!(left = self.publishing.get(), "publishes are left unfinished");
         }
         let outboxes: Vec<Rc<Outbox>> = self.state.borrow().links.0.values().cloned().collect();
         let flushed =
@@ -457,7 +457,7 @@ impl<S: Store + 'static> Exchange<S> {
         let (reached, wait) = oneshot::channel();
         {
             let mut state = self.state.borrow_mut();
-            let State { router, links } = &mut *state;
+            let State { router, links, .. } = &mut *state;
             router.wait_for(self.now(), id, reached, links);
         }
         self.poke.notify_one();

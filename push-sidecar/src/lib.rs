@@ -5,6 +5,7 @@
 //! | [`store`] | messages, queues, ids, announcements: in memory or in Redis |
 //! | [`sequencer`], [`router`] | announcements into one total order, and to the links. Pure |
 //! | [`catch_up`], [`channel_table`] | parts of it |
+//! | [`presence`], [`crowd`] | online marks, too many connections. Pure |
 //! | [`exchange`], [`outbox`] | store, router and links brought together |
 //! | [`link_server`] | the Unix socket and the links on it |
 //! | [`config`], [`cli`], [`logging`], [`daemon`] | the program around it |
@@ -17,11 +18,13 @@ pub mod catch_up;
 pub mod channel_table;
 pub mod cli;
 pub mod config;
+pub mod crowd;
 pub mod daemon;
 pub mod exchange;
 pub mod link_server;
 pub mod logging;
 pub mod outbox;
+pub mod presence;
 pub mod random;
 pub mod router;
 pub mod sequencer;

@@ -9,10 +9,7 @@ use crate::config::{Log, LogFormat};
 pub fn init(log: &Log) {
     // Libraries say little of use below warnings.
     let filter = EnvFilter::new(format!("warn,push_sidecar={}", log.level));
-    let builder = fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // Fails only when a logger is set up already, which is then used.
     let _ = match log.format {
         LogFormat::Text => builder.with_ansi(false).try_init(),

@@ -63,18 +63,12 @@ impl Outbox {
     /// Queues a live message.
     pub fn deliver(&self, id: Mid, late: bool, receivers: &[ChannelKey], outgoing: &Bytes) {
         let flags = if late { FLAG_LATE } else { 0 };
-        self.put(
-            |tail| deliver_frame(id, flags, receivers, outgoing.len(), tail),
-            outgoing,
-        );
+        self.put(|tail| deliver_frame(id, flags, receivers, outgoing.len(), tail), outgoing);
     }
 
     /// Queues one message of an answer to `Recover`.
     pub fn recover_item(&self, req: u32, id: Mid, outgoing: &Bytes) {
-        self.put(
-            |tail| recover_item_frame(req, id, outgoing.len(), tail),
-            outgoing,
-        );
+        self.put(|tail| recover_item_frame(req, id, outgoing.len(), tail), outgoing);
     }
 
     fn put(&self, head: impl FnOnce(&mut Vec<u8>), payload: &Bytes) {
@@ -149,14 +143,10 @@ impl Outbox {
             let written = {
                 let mut slices = [IoSlice::new(&[]); SLICES];
                 let count =
-                    chunks
-                        .iter()
-                        .take(SLICES)
-                        .zip(&mut slices)
-                        .fold(0, |n, (chunk, slice)| {
-                            *slice = IoSlice::new(chunk);
-                            n + 1
-                        });
+                    chunks.iter().take(SLICES).zip(&mut slices).fold(0, |n, (chunk, slice)| {
+                        *slice = IoSlice::new(chunk);
+                        n + 1
+                    });
                 stream.try_write_vectored(&slices[..count])
             };
             match written {
@@ -181,8 +171,7 @@ impl Outbox {
 impl Queue {
     fn flush_tail(&mut self) {
         if !self.tail.is_empty() {
-            self.chunks
-                .push_back(Bytes::from(std::mem::take(&mut self.tail)));
+            self.chunks.push_back(Bytes::from(std::mem::take(&mut self.tail)));
         }
     }
 

@@ -32,11 +32,7 @@ pub struct Backoff {
 impl Backoff {
     /// Starts with `first`.
     pub fn new(first: Duration, last: Duration) -> Self {
-        Self {
-            first,
-            last,
-            next: first,
-        }
+        Self { first, last, next: first }
     }
 
     /// How long to wait now.
@@ -61,10 +57,7 @@ mod tests {
     fn uids_are_eight_characters_and_differ() {
         let (a, b) = (uid(), uid());
         assert_eq!(a.len(), 8);
-        assert!(
-            a.bytes()
-                .all(|c| c.is_ascii_digit() || c.is_ascii_lowercase())
-        );
+        assert!(a.bytes().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase()));
         assert_ne!(a, b);
     }
 

@@ -89,10 +89,7 @@ impl<W> Router<W> {
             table: ChannelTable::new(),
             sequencer: Sequencer::new(hold),
             next_link: 0,
-            held: HeldLinks {
-                links: HashMap::default(),
-                limit: held_limit,
-            },
+            held: HeldLinks { links: HashMap::default(), limit: held_limit },
             waiters: BTreeMap::new(),
             scratch: Vec::new(),
         }
@@ -143,6 +140,11 @@ impl<W> Router<W> {
         !self.table.links(key).is_empty()
     }
 
+    /// The links that have the channel.
+    pub fn links_of(&self, key: &ChannelKey) -> &[LinkId] {
+        self.table.links(key)
+    }
+
     /// How many channels have a link.
     pub fn channels(&self) -> usize {
         self.table.len()
@@ -171,12 +173,7 @@ impl<W> Router<W> {
 
     /// Takes what has been kept back so far; the link stays held.
     pub fn take_held(&mut self, link: LinkId) -> Vec<Delivery> {
-        self.held
-            .links
-            .get_mut(&link)
-            .map(std::mem::take)
-            .unwrap_or_default()
-            .deliveries
+        self.held.links.get_mut(&link).map(std::mem::take).unwrap_or_default().deliveries
     }
 
     /// From here on the link's messages go out at once.
@@ -208,13 +205,7 @@ impl<W> Router<W> {
         event: StoreEvent,
         outlet: &mut O,
     ) -> Option<Gap> {
-        let Self {
-            table,
-            sequencer,
-            held,
-            scratch,
-            ..
-        } = self;
+        let Self { table, sequencer, held, scratch, .. } = self;
         let mut pass = |a, late| route(table, held, scratch, &a, late, outlet);
         let gap = match event {
             StoreEvent::Announced(announced) => {
@@ -226,6 +217,7 @@ impl<W> Router<W> {
                 None
             }
             StoreEvent::Restored { position } => sequencer.restored(position, &mut pass),
+            StoreEvent::Cleared(_) => None,
         };
         self.release(outlet);
         gap
@@ -248,13 +240,7 @@ impl<W> Router<W> {
         found: Vec<Announced>,
         outlet: &mut O,
     ) {
-        let Self {
-            table,
-            sequencer,
-            held,
-            scratch,
-            ..
-        } = self;
+        let Self { table, sequencer, held, scratch, .. } = self;
         sequencer.recovered(gap, found, &mut |a, late| {
             route(table, held, scratch, &a, late, outlet);
         });
@@ -282,11 +268,7 @@ fn route<O: Outlet>(
     late: bool,
     outlet: &mut O,
 ) {
-    let Announced {
-        id,
-        receivers,
-        outgoing,
-    } = announced;
+    let Announced { id, receivers, outgoing } = announced;
     if let [only] = &receivers[..] {
         for link in table.links(only) {
             send(held, *link, *id, late, receivers, outgoing, outlet);
@@ -299,10 +281,8 @@ fn route<O: Outlet>(
     }
     scratch.sort_unstable();
     for group in scratch.chunk_by(|a, b| a.0 == b.0) {
-        let mut theirs: Vec<ChannelKey> = group
-            .iter()
-            .map(|(_, index)| receivers[*index as usize])
-            .collect();
+        let mut theirs: Vec<ChannelKey> =
+            group.iter().map(|(_, index)| receivers[*index as usize]).collect();
         theirs.sort_unstable();
         theirs.dedup();
         send(held, group[0].0, *id, late, &theirs, outgoing, outlet);
@@ -322,12 +302,7 @@ fn send<O: Outlet>(
     let Some(held) = held.links.get_mut(&link) else {
         return outlet.deliver(link, id, late, receivers, outgoing);
     };
-    let delivery = Delivery {
-        id,
-        late,
-        receivers: receivers.to_vec(),
-        outgoing: outgoing.clone(),
-    };
+    let delivery = Delivery { id, late, receivers: receivers.to_vec(), outgoing: outgoing.clone() };
     held.bytes += delivery.cost();
     held.deliveries.push(delivery);
     if held.bytes > limit {

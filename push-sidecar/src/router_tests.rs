@@ -12,11 +12,7 @@ fn key(n: u8) -> ChannelKey {
 
 fn announced(n: u64, receivers: &[u8]) -> StoreEvent {
     let receivers = receivers.iter().map(|n| key(*n)).collect();
-    StoreEvent::Announced(Announced {
-        id: mid(n),
-        receivers,
-        outgoing: Bytes::from_static(b"x"),
-    })
+    StoreEvent::Announced(Announced { id: mid(n), receivers, outgoing: Bytes::from_static(b"x") })
 }
 
 /// What was sent: (link, counter, late, receivers); waiters as they were reached.
@@ -45,35 +41,19 @@ impl Outlet for Record {
 
 fn whole_at(position: u64) -> (Router<&'static str>, Record) {
     let (mut router, mut record) = (Router::new(250, 10_000), Record::default());
-    router.event(
-        0,
-        StoreEvent::Restored {
-            position: mid(position),
-        },
-        &mut record,
-    );
+    router.event(0, StoreEvent::Restored { position: mid(position) }, &mut record);
     (router, record)
 }
 
 #[test]
 fn a_message_goes_once_to_each_link_with_the_receivers_it_has() {
     let (mut router, mut record) = whole_at(0);
-    let (a, b, c) = (
-        router.add_link(false),
-        router.add_link(false),
-        router.add_link(false),
-    );
+    let (a, b, c) = (router.add_link(false), router.add_link(false), router.add_link(false));
     router.subscribe(a, &[key(1), key(2)]);
     router.subscribe(b, &[key(2)]);
     router.subscribe(c, &[key(4)]);
     router.event(0, announced(1, &[2, 1, 3, 2]), &mut record);
-    assert_eq!(
-        record.sent,
-        [
-            (a, 1, false, vec![key(1), key(2)]),
-            (b, 1, false, vec![key(2)])
-        ]
-    );
+    assert_eq!(record.sent, [(a, 1, false, vec![key(1), key(2)]), (b, 1, false, vec![key(2)])]);
     record.sent.clear();
     router.unsubscribe(a, &[key(1), key(2)]);
     router.remove_link(b);
@@ -88,14 +68,7 @@ fn a_held_link_gets_nothing_until_it_is_live() {
     router.subscribe(link, &[key(1)]);
     router.event(0, announced(1, &[1]), &mut record);
     assert!(record.sent.is_empty() && router.held_bytes(link) > 0);
-    assert_eq!(
-        router
-            .take_held(link)
-            .iter()
-            .map(|d| d.id)
-            .collect::<Vec<_>>(),
-        [mid(1)]
-    );
+    assert_eq!(router.take_held(link).iter().map(|d| d.id).collect::<Vec<_>>(), [mid(1)]);
     router.event(0, announced(2, &[1]), &mut record);
     assert_eq!(router.take_held(link).len(), 1);
     assert_eq!(router.held_bytes(link), 0);
@@ -147,9 +120,7 @@ fn nothing_passes_and_nobody_is_reached_while_the_stream_is_lost() {
     let gap = router.event(9, StoreEvent::Restored { position: mid(2) }, &mut record);
     let gap = gap.expect("a gap");
     assert_eq!((gap.after, gap.upto), (mid(0), mid(2)));
-    let StoreEvent::Announced(one) = announced(1, &[1]) else {
-        unreachable!()
-    };
+    let StoreEvent::Announced(one) = announced(1, &[1]) else { unreachable!() };
     router.recovered(gap, vec![one], &mut record);
     assert_eq!(record.sent.iter().map(|s| s.1).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(record.reached, ["two"]);

@@ -156,11 +156,7 @@ impl Sequencer {
         if self.state != State::Running {
             return None;
         }
-        while self
-            .waiting
-            .front()
-            .is_some_and(|(_, id)| self.has_passed(*id))
-        {
+        while self.waiting.front().is_some_and(|(_, id)| self.has_passed(*id)) {
             self.waiting.pop_front();
         }
         self.waiting.front().map(|(arrived, _)| arrived + self.hold)
@@ -210,11 +206,7 @@ impl Sequencer {
 
     fn ask(&mut self, after: Mid, upto: Mid) -> Gap {
         self.generation += 1;
-        let gap = Gap {
-            after,
-            upto,
-            generation: self.generation,
-        };
+        let gap = Gap { after, upto, generation: self.generation };
         self.state = State::Asking(gap);
         gap
     }
@@ -292,12 +284,10 @@ impl Sequencer {
         }
         self.holes.remove(&first);
         if first < id {
-            self.holes
-                .insert(first, Mid::new(id.start(), id.counter() - 1));
+            self.holes.insert(first, Mid::new(id.start(), id.counter() - 1));
         }
         if id < last {
-            self.holes
-                .insert(Mid::new(id.start(), id.counter() + 1), last);
+            self.holes.insert(Mid::new(id.start(), id.counter() + 1), last);
         }
         true
     }

@@ -11,11 +11,7 @@ fn mid(n: u64) -> Mid {
 }
 
 fn announced(id: Mid) -> Announced {
-    Announced {
-        id,
-        receivers: Vec::new(),
-        outgoing: Bytes::new(),
-    }
+    Announced { id, receivers: Vec::new(), outgoing: Bytes::new() }
 }
 
 /// A sequencer with a record of what it passed on.
@@ -26,18 +22,14 @@ struct Rig {
 
 impl Rig {
     fn at(position: u64) -> Self {
-        let mut rig = Self {
-            sequencer: Sequencer::new(HOLD),
-            passed: Vec::new(),
-        };
+        let mut rig = Self { sequencer: Sequencer::new(HOLD), passed: Vec::new() };
         assert_eq!(rig.restored(mid(position)), None);
         rig
     }
 
     fn offer_id(&mut self, now: Millis, id: Mid) {
         let passed = &mut self.passed;
-        self.sequencer
-            .offer(now, announced(id), &mut |a, late| passed.push((a.id, late)));
+        self.sequencer.offer(now, announced(id), &mut |a, late| passed.push((a.id, late)));
     }
 
     fn offer(&mut self, now: Millis, n: u64) {
@@ -46,22 +38,17 @@ impl Rig {
 
     fn restored(&mut self, position: Mid) -> Option<Gap> {
         let passed = &mut self.passed;
-        self.sequencer
-            .restored(position, &mut |a, late| passed.push((a.id, late)))
+        self.sequencer.restored(position, &mut |a, late| passed.push((a.id, late)))
     }
 
     fn recovered(&mut self, gap: Gap, found: &[u64]) {
         let found = found.iter().map(|n| announced(mid(*n))).collect();
         let passed = &mut self.passed;
-        self.sequencer
-            .recovered(gap, found, &mut |a, late| passed.push((a.id, late)));
+        self.sequencer.recovered(gap, found, &mut |a, late| passed.push((a.id, late)));
     }
 
     fn numbers(&self) -> Vec<u64> {
-        self.passed
-            .iter()
-            .map(|(id, late)| id.counter() + u64::from(*late) * 1000)
-            .collect()
+        self.passed.iter().map(|(id, late)| id.counter() + u64::from(*late) * 1000).collect()
     }
 }
 
@@ -101,11 +88,7 @@ fn a_gap_held_too_long_is_asked_for_then_left_behind() {
     rig.offer(HOLD + 1, 11);
     rig.offer(HOLD + 1, 11);
     rig.offer(HOLD + 1, 12);
-    assert_eq!(
-        rig.numbers(),
-        [12, 13, 14, 1011],
-        "11 is late once, 12 was passed before"
-    );
+    assert_eq!(rig.numbers(), [12, 13, 14, 1011], "11 is late once, 12 was passed before");
 }
 
 #[test]
@@ -164,10 +147,7 @@ fn an_answer_to_an_earlier_question_is_ignored() {
 
 #[test]
 fn what_was_announced_before_the_first_position_is_no_business_of_ours() {
-    let mut rig = Rig {
-        sequencer: Sequencer::new(HOLD),
-        passed: Vec::new(),
-    };
+    let mut rig = Rig { sequencer: Sequencer::new(HOLD), passed: Vec::new() };
     for n in [9, 10, 11] {
         rig.offer(0, n);
     }

@@ -18,10 +18,7 @@ fn command() -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BX_PUSH_")) {
         command.env_remove(name);
     }
-    command
-        .env_remove("NOTIFY_SOCKET")
-        .env_remove("LISTEN_FDS")
-        .env_remove("LISTEN_PID");
+    command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS").env_remove("LISTEN_PID");
     command
 }
 
@@ -38,21 +35,13 @@ struct Daemon {
 impl Daemon {
     fn start(folder: TempDir, redis: Option<&RedisServer>) -> Self {
         let mut command = command();
-        command
-            .arg("serve")
-            .arg("--socket")
-            .arg(folder.path().join("s"));
+        command.arg("serve").arg("--socket").arg(folder.path().join("s"));
         command.arg("--pid-file").arg(folder.path().join("pid"));
         if let Some(server) = redis {
             command.env("BX_PUSH_REDIS", server.url());
         }
-        command
-            .env("BX_PUSH_LOG_FORMAT", "json")
-            .stderr(Stdio::piped());
-        let daemon = Self {
-            child: command.spawn().expect("it runs"),
-            folder,
-        };
+        command.env("BX_PUSH_LOG_FORMAT", "json").stderr(Stdio::piped());
+        let daemon = Self { child: command.spawn().expect("it runs"), folder };
         let started = Instant::now();
         while std::os::unix::net::UnixStream::connect(daemon.socket()).is_err() {
             assert!(started.elapsed() < PATIENCE, "it does not listen");
@@ -66,10 +55,7 @@ impl Daemon {
     }
 
     fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .arg(name)
-            .arg(self.child.id().to_string())
-            .status();
+        let status = Command::new("kill").arg(name).arg(self.child.id().to_string()).status();
         assert!(status.expect("kill").success());
     }
 
@@ -86,12 +72,7 @@ impl Daemon {
 
     fn log(&mut self) -> String {
         let mut log = String::new();
-        self.child
-            .stderr
-            .take()
-            .expect("piped")
-            .read_to_string(&mut log)
-            .expect("text");
+        self.child.stderr.take().expect("piped").read_to_string(&mut log).expect("text");
         log
     }
 
@@ -140,16 +121,10 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
         .output()
         .expect("it runs");
     let text = String::from_utf8_lossy(&shown.stdout);
-    assert!(
-        shown.status.success(),
-        "{}",
-        String::from_utf8_lossy(&shown.stderr)
-    );
-    for line in [
-        "socket = \"/flag\"",
-        "pid_file = \"/environment\"",
-        "url = \"redis://a:***@file\"",
-    ] {
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    for line in
+        ["socket = \"/flag\"", "pid_file = \"/environment\"", "url = \"redis://a:***@file\""]
+    {
         assert!(text.contains(line), "{text}");
     }
     assert!(!text.contains("secret"));
@@ -164,22 +139,13 @@ fn a_configuration_of_no_use_ends_it_with_a_message() {
         let refused = output(&[verb, "--config", file.to_str().expect("text")]);
         let text = String::from_utf8_lossy(&refused.stderr);
         assert_eq!(refused.status.code(), Some(1));
-        for part in [
-            "push-sidecar: ",
-            "c.toml",
-            "line 3",
-            "`queue`",
-            "`gap_hold_ms`",
-        ] {
+        for part in ["push-sidecar: ", "c.toml", "line 3", "`queue`", "`gap_hold_ms`"] {
             assert!(text.contains(part), "{text}");
         }
     }
     let refused = output(&["serve", "--socket", "/no/such/folder/s"]);
     let text = String::from_utf8_lossy(&refused.stderr);
-    assert!(
-        refused.status.code() == Some(1) && text.contains("/no/such/folder/s"),
-        "{text}"
-    );
+    assert!(refused.status.code() == Some(1) && text.contains("/no/such/folder/s"), "{text}");
 }
 
 #[test]
@@ -202,26 +168,16 @@ fn it_ends_on_sigterm_and_leaves_no_files() {
         run(async {
             let mut worker = Worker::connect(&socket, 1, false).await;
             worker.subscribe(1, &[private(0xaa)]).await;
-            worker
-                .publish(1, vec![item(60, &[private(0xaa)], "secret body")])
-                .await;
+            worker.publish(1, vec![item(60, &[private(0xaa)], "secret body")]).await;
             daemon.signal(signal);
             while worker.try_next().await.is_some() {}
         });
         let started = Instant::now();
         assert!(daemon.wait().success());
         assert!(started.elapsed() < Duration::from_secs(5));
-        assert_eq!(
-            std::fs::read_dir(daemon.folder.path())
-                .expect("a folder")
-                .count(),
-            0
-        );
+        assert_eq!(std::fs::read_dir(daemon.folder.path()).expect("a folder").count(), 0);
         let log = daemon.log();
-        assert!(
-            log.lines().count() >= 4 && log.lines().all(|line| line.starts_with('{')),
-            "{log}"
-        );
+        assert!(log.lines().count() >= 4 && log.lines().all(|line| line.starts_with('{')), "{log}");
         assert!(!log.contains("aaaa") && !log.contains("secret"), "{log}");
     }
 }
@@ -236,9 +192,7 @@ fn a_drain_finishes_what_is_under_way() {
         let mut worker = Worker::connect(&socket, 1, false).await;
         worker.subscribe(1, &[private(1)]).await;
         server.query::<()>(&[b"CLIENT", b"PAUSE", b"500", b"ALL"]);
-        worker
-            .send(&publishing(1, vec![item(60, &[private(1)], "1")]))
-            .await;
+        worker.send(&publishing(1, vec![item(60, &[private(1)], "1")])).await;
         worker.ping().await;
         daemon.signal("-TERM");
         let mut seq = 1;
@@ -246,16 +200,12 @@ fn a_drain_finishes_what_is_under_way() {
         while put_off.is_none() {
             // Until the signal has arrived publishes are taken.
             seq += 1;
-            worker
-                .send(&publishing(seq, vec![item(60, &[private(1)], "2")]))
-                .await;
+            worker.send(&publishing(seq, vec![item(60, &[private(1)], "2")])).await;
             worker.ping().await;
             put_off = worker.skipped.iter().find_map(|frame| match frame {
-                ToWorker::PublishAck {
-                    status: PublishStatus::Unavailable,
-                    detail,
-                    ..
-                } => Some(detail.clone()),
+                ToWorker::PublishAck { status: PublishStatus::Unavailable, detail, .. } => {
+                    Some(detail.clone())
+                }
                 _ => None,
             });
         }
@@ -275,13 +225,8 @@ fn a_kill_under_traffic_loses_nothing() {
     let mut received = Vec::new();
     let mut next_seq = 0;
     let mut unacknowledged: Vec<u64> = Vec::new();
-    let message = |seq: u64| {
-        vec![item(
-            if seq.is_multiple_of(2) { 60 } else { 0 },
-            &[private(1)],
-            "1",
-        )]
-    };
+    let message =
+        |seq: u64| vec![item(if seq.is_multiple_of(2) { 60 } else { 0 }, &[private(1)], "1")];
     for round in 0..4 {
         let daemon = Daemon::start(folder, Some(&server));
         run(async {
@@ -307,11 +252,7 @@ fn a_kill_under_traffic_loses_nothing() {
             } {
                 match worker.next().await {
                     ToWorker::Deliver { id, .. } => received.push(id),
-                    ToWorker::PublishAck {
-                        seq,
-                        status: PublishStatus::Stored,
-                        ..
-                    } => {
+                    ToWorker::PublishAck { seq, status: PublishStatus::Stored, .. } => {
                         unacknowledged.retain(|s| *s != seq);
                     }
                     ToWorker::Position { .. } | ToWorker::Resumed { .. } => {}
@@ -320,18 +261,10 @@ fn a_kill_under_traffic_loses_nothing() {
             }
         });
         folder = daemon.kill();
-        assert!(
-            Path::new(&folder.path().join("s")).exists(),
-            "a killed sidecar leaves its socket"
-        );
+        assert!(Path::new(&folder.path().join("s")).exists(), "a killed sidecar leaves its socket");
     }
     assert_eq!(received.len(), 400);
-    assert!(
-        received
-            .windows(2)
-            .all(|w| w[1].counter() == w[0].counter() + 1),
-        "in order, once"
-    );
+    assert!(received.windows(2).all(|w| w[1].counter() == w[0].counter() + 1), "in order, once");
 }
 
 #[test]
@@ -352,10 +285,7 @@ fn a_socket_of_systemd_is_used_and_left_alone() {
         let mut worker = Worker::connect(&path, 1, false).await;
         worker.subscribe(1, &[private(1)]).await;
     });
-    let killed = Command::new("kill")
-        .arg(child.id().to_string())
-        .status()
-        .expect("kill");
+    let killed = Command::new("kill").arg(child.id().to_string()).status().expect("kill");
     assert!(killed.success() && child.wait().expect("ended").success());
     assert!(path.exists());
 }

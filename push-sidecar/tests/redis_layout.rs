@@ -22,30 +22,19 @@ fn vectors() -> Value {
 
 fn unhex(hex: &Value) -> Vec<u8> {
     let hex = hex.as_str().expect("hex");
-    let digits = hex
-        .as_bytes()
-        .chunks(2)
-        .map(|two| std::str::from_utf8(two).expect("ascii"));
-    digits
-        .map(|two| u8::from_str_radix(two, 16).expect("hex"))
-        .collect()
+    let digits = hex.as_bytes().chunks(2).map(|two| std::str::from_utf8(two).expect("ascii"));
+    digits.map(|two| u8::from_str_radix(two, 16).expect("hex")).collect()
 }
 
 fn store(server: &RedisServer, channel_ttl: u64) -> (RedisStore, push_sidecar::store::Events) {
-    let options = RedisOptions {
-        url: server.url(),
-        channel_ttl,
-        ..RedisOptions::default()
-    };
+    let options = RedisOptions { url: server.url(), channel_ttl, ..RedisOptions::default() };
     RedisStore::open(&options).expect("a store")
 }
 
 /// All keys but our own.
 fn foreign_keys(server: &RedisServer) -> BTreeSet<Vec<u8>> {
     let keys: Vec<Vec<u8>> = server.query(&[b"KEYS", b"*"]);
-    keys.into_iter()
-        .filter(|key| !key.starts_with(b"bxpush:"))
-        .collect()
+    keys.into_iter().filter(|key| !key.starts_with(b"bxpush:")).collect()
 }
 
 /// Every recorded announcement, taken apart and published anew under the recorded id.
@@ -84,53 +73,30 @@ async fn replay(scenario: &Value, published: &Value) {
 
     let server = RedisServer::start();
     let id = announced.id;
-    server.query::<()>(&[
-        b"SET",
-        b"server:startdate",
-        id.start().to_string().as_bytes(),
-    ]);
+    server.query::<()>(&[b"SET", b"server:startdate", id.start().to_string().as_bytes()]);
     server.query::<()>(&[
         b"SET",
         b"server:messagecounter",
         (id.counter() - 1).to_string().as_bytes(),
     ]);
-    let channel_ttl = if scenario["server"] == "small" {
-        50
-    } else {
-        86_400
-    };
+    let channel_ttl = if scenario["server"] == "small" { 50 } else { 86_400 };
     let (store, mut events) = store(&server, channel_ttl);
     let mut listener = server.connect();
     let mut listener = listener.as_pubsub();
     listener.psubscribe("pushserver:*").expect("subscribed");
-    assert!(matches!(
-        events.recv().await,
-        Some(StoreEvent::Restored { .. })
-    ));
+    assert!(matches!(events.recv().await, Some(StoreEvent::Restored { .. })));
 
-    assert_eq!(
-        store.publish(token(1), vec![message]).await,
-        Ok(vec![id]),
-        "{name}"
-    );
+    assert_eq!(store.publish(token(1), vec![message]).await, Ok(vec![id]), "{name}");
 
     let heard = listener.get_message().expect("a message");
     assert_eq!(heard.get_payload_bytes(), payload, "{name}");
     let channel = heard.get_channel_name();
-    let uid = channel
-        .strip_prefix("pushserver:")
-        .expect("the reference's prefix");
+    let uid = channel.strip_prefix("pushserver:").expect("the reference's prefix");
     assert!((1..=8).contains(&uid.len()), "{uid}");
-    assert!(
-        uid.bytes()
-            .all(|c| c.is_ascii_digit() || c.is_ascii_lowercase()),
-        "{uid}"
-    );
+    assert!(uid.bytes().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase()), "{uid}");
 
-    let mut expected = BTreeSet::from([
-        b"server:startdate".to_vec(),
-        b"server:messagecounter".to_vec(),
-    ]);
+    let mut expected =
+        BTreeSet::from([b"server:startdate".to_vec(), b"server:messagecounter".to_vec()]);
     for key in scenario["keys"].as_array().expect("keys") {
         let escaped = key["key_escaped"].as_str().expect("name");
         if escaped.contains(":online:") {
@@ -138,23 +104,14 @@ async fn replay(scenario: &Value, published: &Value) {
         }
         let raw = unhex(&key["key_hex"]);
         // A list outlives its messages, whatever it is configured to (defect D6 of the reference).
-        let least = if key["type"] == "zset" {
-            expiry as i64
-        } else {
-            0
-        };
+        let least = if key["type"] == "zset" { expiry as i64 } else { 0 };
         compare(&server, name, key, &raw, least);
         expected.insert(raw);
     }
     assert_eq!(foreign_keys(&server), expected, "{name}");
-    for (key, value) in [
-        ("server:startdate", id.start()),
-        ("server:messagecounter", id.counter()),
-    ] {
-        assert_eq!(
-            server.query::<String>(&[b"GET", key.as_bytes()]),
-            value.to_string()
-        );
+    for (key, value) in [("server:startdate", id.start()), ("server:messagecounter", id.counter())]
+    {
+        assert_eq!(server.query::<String>(&[b"GET", key.as_bytes()]), value.to_string());
         assert_eq!(server.query::<i64>(&[b"TTL", key.as_bytes()]), -1);
     }
 }
@@ -162,17 +119,10 @@ async fn replay(scenario: &Value, published: &Value) {
 fn compare(server: &RedisServer, name: &str, key: &Value, raw: &[u8], least: i64) {
     let ttl: i64 = server.query(&[b"TTL", raw]);
     let recorded = key["ttl_seconds"].as_i64().expect("ttl").max(least);
-    assert!(
-        (recorded - 1..=recorded).contains(&ttl),
-        "{name}: {ttl} for {recorded}"
-    );
+    assert!((recorded - 1..=recorded).contains(&ttl), "{name}: {ttl} for {recorded}");
     match key["type"].as_str() {
         Some("string") => {
-            assert_eq!(
-                server.query::<Vec<u8>>(&[b"GET", raw]),
-                unhex(&key["value_hex"]),
-                "{name}"
-            );
+            assert_eq!(server.query::<Vec<u8>>(&[b"GET", raw]), unhex(&key["value_hex"]), "{name}");
         }
         Some("zset") => {
             let members: Vec<(Vec<u8>, String)> =
@@ -181,12 +131,7 @@ fn compare(server: &RedisServer, name: &str, key: &Value, raw: &[u8], least: i64
                 .as_array()
                 .expect("members")
                 .iter()
-                .map(|m| {
-                    (
-                        unhex(&m["member_hex"]),
-                        m["score"].as_str().expect("score").to_owned(),
-                    )
-                })
+                .map(|m| (unhex(&m["member_hex"]), m["score"].as_str().expect("score").to_owned()))
                 .collect();
             assert_eq!(members, recorded, "{name}");
         }
@@ -213,21 +158,12 @@ fn online_marks_are_the_references() {
                 let Some(id) = raw.strip_prefix(prefix) else {
                     continue;
                 };
-                let online_ttl = if scenario["server"] == "small" {
-                    25
-                } else {
-                    130
-                };
+                let online_ttl = if scenario["server"] == "small" { 25 } else { 130 };
                 run(async {
-                    let options = RedisOptions {
-                        url: server.url(),
-                        online_ttl,
-                        ..RedisOptions::default()
-                    };
+                    let options =
+                        RedisOptions { url: server.url(), online_ttl, ..RedisOptions::default() };
                     let (store, _events) = RedisStore::open(&options).expect("a store");
-                    store
-                        .mark_online(&[make(id.try_into().expect("16 bytes"))])
-                        .await
+                    store.mark_online(&[make(id.try_into().expect("16 bytes"))]).await
                 })
                 .expect("marked");
                 compare(&server, "online", key, &raw, 0);
@@ -285,27 +221,17 @@ fn ids_rise_over_a_flush() {
     let server = RedisServer::start();
     run(async {
         let (store, mut events) = store(&server, 60);
-        assert!(matches!(
-            events.recv().await,
-            Some(StoreEvent::Restored { .. })
-        ));
+        assert!(matches!(events.recv().await, Some(StoreEvent::Restored { .. })));
         let mut last = Mid::ZERO;
         for seq in 0..6 {
-            let ids = store
-                .publish(token(seq), vec![item(60, &[private(1)], "1")])
-                .await;
+            let ids = store.publish(token(seq), vec![item(60, &[private(1)], "1")]).await;
             let id = ids.expect("stored")[0];
             assert!(id > last, "{id} after {last}");
-            let Some(StoreEvent::Announced(announced)) = events.recv().await else {
-                panic!()
-            };
+            let Some(StoreEvent::Announced(announced)) = events.recv().await else { panic!() };
             assert_eq!(announced.id, id);
             let start: String = server.query(&[b"GET", b"server:startdate"]);
             let counter: String = server.query(&[b"GET", b"server:messagecounter"]);
-            assert_eq!(
-                (start, counter),
-                (id.start().to_string(), id.counter().to_string())
-            );
+            assert_eq!((start, counter), (id.start().to_string(), id.counter().to_string()));
             last = id;
             match seq {
                 0 => server.query::<()>(&[b"FLUSHALL"]),
@@ -326,10 +252,7 @@ fn a_reference_process_counts_on() {
         let before = publish(1).await.expect("stored")[0];
         let theirs: u64 = server.query(&[b"INCR", b"server:messagecounter"]);
         let after = publish(2).await.expect("stored")[0];
-        assert_eq!(
-            [before.counter() + 1, theirs + 1],
-            [theirs, after.counter()]
-        );
+        assert_eq!([before.counter() + 1, theirs + 1], [theirs, after.counter()]);
     });
 }
 
@@ -339,29 +262,18 @@ fn missed_messages_of_a_neighbour_are_found() {
     let server = RedisServer::start();
     run(async {
         let (store, mut events) = store(&server, 60);
-        let Some(StoreEvent::Restored { position }) = events.recv().await else {
-            panic!()
-        };
+        let Some(StoreEvent::Restored { position }) = events.recv().await else { panic!() };
         let publish = |seq| store.publish(token(seq), vec![item(60, &[private(1)], "1")]);
         let ours = publish(1).await.expect("stored")[0];
-        let theirs = Mid::new(
-            ours.start(),
-            server.query(&[b"INCR", b"server:messagecounter"]),
-        );
+        let theirs = Mid::new(ours.start(), server.query(&[b"INCR", b"server:messagecounter"]));
         let outgoing = push_protocol::outgoing::with_id(theirs, &item(60, &[], "2").rest);
         server.query::<()>(&[b"SETEX", &layout::message(theirs), b"60", &outgoing]);
         for key in [private(1), public(2)] {
             server.query::<i64>(&[b"ZADD", &layout::list(&key), b"0", theirs.as_bytes()]);
         }
         let last = publish(2).await.expect("stored")[0];
-        let missed = store
-            .missed(vec![private(1), public(2)], position, None)
-            .await
-            .expect("read");
-        assert_eq!(
-            missed.messages.iter().map(|m| m.id).collect::<Vec<_>>(),
-            [ours, theirs, last]
-        );
+        let missed = store.missed(vec![private(1), public(2)], position, None).await.expect("read");
+        assert_eq!(missed.messages.iter().map(|m| m.id).collect::<Vec<_>>(), [ours, theirs, last]);
         assert_eq!(missed.messages[1].receivers, [private(1), public(2)]);
         assert_eq!(missed.messages[1].outgoing, outgoing);
     });

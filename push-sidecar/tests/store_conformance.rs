@@ -43,19 +43,12 @@ impl<S: Store> Rig<S> {
 
     /// Publishes one message.
     async fn one(&self, seq: u64, expiry: u32, receivers: &[ChannelKey]) -> Mid {
-        let ids = self
-            .store
-            .publish(token(seq), vec![item(expiry, receivers, "\"x\"")])
-            .await;
+        let ids = self.store.publish(token(seq), vec![item(expiry, receivers, "\"x\"")]).await;
         ids.expect("stored")[0]
     }
 
     async fn history(&self, receivers: &[ChannelKey], after: Mid) -> Vec<Mid> {
-        let history = self
-            .store
-            .history(receivers, after, Caps::SUBSCRIBER)
-            .await
-            .expect("read");
+        let history = self.store.history(receivers, after, Caps::SUBSCRIBER).await.expect("read");
         assert!(history.messages.iter().map(|m| m.0).is_sorted());
         history.messages.into_iter().map(|m| m.0).collect()
     }
@@ -67,26 +60,15 @@ fn memory() -> Rig<MemoryStore> {
     let queues = Queues::new(now.get() * 1000, 64 << 20);
     let (store, events) = MemoryStore::with_clock(queues, 130, Box::new(move || clock.get()));
     let expire = Box::new(move |_, seconds: u64| now.set(now.get() + seconds * 1000));
-    Rig {
-        store,
-        events,
-        expire,
-    }
+    Rig { store, events, expire }
 }
 
 fn redis(server: Rc<RedisServer>) -> Rig<RedisStore> {
-    let options = RedisOptions {
-        url: server.url(),
-        ..RedisOptions::default()
-    };
+    let options = RedisOptions { url: server.url(), ..RedisOptions::default() };
     let (store, events) = RedisStore::open(&options).expect("a store");
     // A message whose time is over is one whose key is gone.
     let expire = Box::new(move |id, _| server.delete(&layout::message(id)));
-    Rig {
-        store,
-        events,
-        expire,
-    }
+    Rig { store, events, expire }
 }
 
 macro_rules! conformance {
@@ -144,37 +126,18 @@ async fn the_announcement_carries_receivers_and_message<S: Store>(mut rig: Rig<S
     rig.whole().await;
     let receivers = [private(1), private(2), public(2)];
     let message = item(0, &receivers, "{\"text\":\"\u{44f}\"}");
-    let id = rig
-        .store
-        .publish(token(1), vec![message.clone()])
-        .await
-        .expect("stored")[0];
+    let id = rig.store.publish(token(1), vec![message.clone()]).await.expect("stored")[0];
     let mut announced = rig.announced().await;
     announced.receivers.sort_unstable();
     let outgoing = with_id(id, &message.rest).into();
-    assert_eq!(
-        announced,
-        Announced {
-            id,
-            receivers: receivers.to_vec(),
-            outgoing
-        }
-    );
+    assert_eq!(announced, Announced { id, receivers: receivers.to_vec(), outgoing });
 }
 
 async fn a_repeated_token_is_stored_once<S: Store>(mut rig: Rig<S>) {
     rig.whole().await;
     let items = vec![item(60, &[private(1)], "1"), item(0, &[private(1)], "2")];
-    let first = rig
-        .store
-        .publish(token(1), items.clone())
-        .await
-        .expect("stored");
-    let again = rig
-        .store
-        .publish(token(1), items.clone())
-        .await
-        .expect("stored");
+    let first = rig.store.publish(token(1), items.clone()).await.expect("stored");
+    let again = rig.store.publish(token(1), items.clone()).await.expect("stored");
     assert_eq!(first, again);
     // Both on their way at the same time, too.
     let (a, b) = tokio::join!(
@@ -209,18 +172,11 @@ async fn a_history_holds_what_is_kept_for_any_receiver<S: Store>(mut rig: Rig<S>
     let _live = rig.one(4, 0, &[private(1)]).await;
     let _other = rig.one(5, 60, &[private(2)]).await;
     assert_eq!(rig.history(&[private(1)], Mid::ZERO).await, [a, both]);
-    assert_eq!(
-        rig.history(&[private(1), public(1)], Mid::ZERO).await,
-        [a, b, both]
-    );
+    assert_eq!(rig.history(&[private(1), public(1)], Mid::ZERO).await, [a, b, both]);
     assert_eq!(rig.history(&[private(1), private(1)], a).await, [both]);
     assert_eq!(rig.history(&[private(1)], both).await, []);
     assert_eq!(rig.history(&[private(9)], Mid::ZERO).await, []);
-    let read = rig
-        .store
-        .history(&[private(1)], a, Caps::SUBSCRIBER)
-        .await
-        .expect("read");
+    let read = rig.store.history(&[private(1)], a, Caps::SUBSCRIBER).await.expect("read");
     let rest = item(60, &[], "\"x\"").rest;
     assert_eq!(read.messages[0].1, with_id(both, &rest));
 }
@@ -228,11 +184,7 @@ async fn a_history_holds_what_is_kept_for_any_receiver<S: Store>(mut rig: Rig<S>
 async fn a_history_is_as_of_the_last_id<S: Store>(mut rig: Rig<S>) {
     rig.whole().await;
     let last = rig.one(1, 0, &[private(2)]).await;
-    let read = rig
-        .store
-        .history(&[private(1)], Mid::ZERO, Caps::SUBSCRIBER)
-        .await
-        .expect("read");
+    let read = rig.store.history(&[private(1)], Mid::ZERO, Caps::SUBSCRIBER).await.expect("read");
     assert_eq!(read.as_of, last);
     assert!(read.messages.is_empty());
 }
@@ -261,19 +213,9 @@ async fn the_newest_of_all_receivers_count<S: Store>(mut rig: Rig<S>) {
     }
     let all = [private(0), private(1), private(2)];
     assert_eq!(rig.history(&all, Mid::ZERO).await, ids[60..]);
-    let caps = Caps {
-        per_channel: 2,
-        total: 5,
-    };
-    let read = rig
-        .store
-        .history(&all, Mid::ZERO, caps)
-        .await
-        .expect("read");
-    assert_eq!(
-        read.messages.iter().map(|m| m.0).collect::<Vec<_>>(),
-        ids[255..]
-    );
+    let caps = Caps { per_channel: 2, total: 5 };
+    let read = rig.store.history(&all, Mid::ZERO, caps).await.expect("read");
+    assert_eq!(read.messages.iter().map(|m| m.0).collect::<Vec<_>>(), ids[255..]);
 }
 
 /// Defect D24 of the reference.
@@ -282,18 +224,10 @@ async fn an_expired_newest_gives_way_to_an_older_one<S: Store>(mut rig: Rig<S>) 
     let older = rig.one(1, 60, &[private(1)]).await;
     let newest = rig.one(2, 5, &[private(2)]).await;
     let both = [private(1), private(2)];
-    let read = rig
-        .store
-        .history(&both, Mid::ZERO, Caps::NEWEST)
-        .await
-        .expect("read");
+    let read = rig.store.history(&both, Mid::ZERO, Caps::NEWEST).await.expect("read");
     assert_eq!(read.messages.last().map(|m| m.0), Some(newest));
     (rig.expire)(newest, 5);
-    let read = rig
-        .store
-        .history(&both, Mid::ZERO, Caps::NEWEST)
-        .await
-        .expect("read");
+    let read = rig.store.history(&both, Mid::ZERO, Caps::NEWEST).await.expect("read");
     assert_eq!(read.messages.last().map(|m| m.0), Some(older));
 }
 
@@ -302,15 +236,8 @@ async fn live_only_messages_are_missed_but_no_history<S: Store>(mut rig: Rig<S>)
     let live = rig.one(1, 0, &[private(1)]).await;
     let kept = rig.one(2, 60, &[private(1)]).await;
     assert_eq!(rig.history(&[private(1)], Mid::ZERO).await, [kept]);
-    let missed = rig
-        .store
-        .missed(vec![private(1)], position, None)
-        .await
-        .expect("read");
-    assert_eq!(
-        missed.messages.iter().map(|m| m.id).collect::<Vec<_>>(),
-        [live, kept]
-    );
+    let missed = rig.store.missed(vec![private(1)], position, None).await.expect("read");
+    assert_eq!(missed.messages.iter().map(|m| m.id).collect::<Vec<_>>(), [live, kept]);
     assert_eq!(missed.as_of, kept);
     for missed in missed.messages {
         assert_eq!(missed, rig.announced().await);
@@ -322,18 +249,10 @@ async fn missed_names_just_the_receivers_asked_about<S: Store>(mut rig: Rig<S>) 
     let id = rig.one(1, 60, &[private(1), private(2), public(1)]).await;
     let _other = rig.one(2, 60, &[private(3)]).await;
     let asked = vec![private(2), public(1), private(7)];
-    let mut missed = rig
-        .store
-        .missed(asked, position, None)
-        .await
-        .expect("read")
-        .messages;
+    let mut missed = rig.store.missed(asked, position, None).await.expect("read").messages;
     assert_eq!(missed.len(), 1);
     missed[0].receivers.sort_unstable();
-    assert_eq!(
-        (missed[0].id, &missed[0].receivers[..]),
-        (id, &[private(2), public(1)][..])
-    );
+    assert_eq!((missed[0].id, &missed[0].receivers[..]), (id, &[private(2), public(1)][..]));
 }
 
 async fn missed_ends_where_it_is_told_to<S: Store>(mut rig: Rig<S>) {
@@ -342,21 +261,10 @@ async fn missed_ends_where_it_is_told_to<S: Store>(mut rig: Rig<S>) {
     for seq in 0..5 {
         ids.push(rig.one(seq, 60, &[private(1)]).await);
     }
-    let missed = rig
-        .store
-        .missed(vec![private(1)], ids[0], Some(ids[3]))
-        .await
-        .expect("read");
-    assert_eq!(
-        missed.messages.iter().map(|m| m.id).collect::<Vec<_>>(),
-        ids[1..4]
-    );
+    let missed = rig.store.missed(vec![private(1)], ids[0], Some(ids[3])).await.expect("read");
+    assert_eq!(missed.messages.iter().map(|m| m.id).collect::<Vec<_>>(), ids[1..4]);
     assert_eq!(missed.as_of, ids[3]);
-    let missed = rig
-        .store
-        .missed(vec![private(1)], ids[4], None)
-        .await
-        .expect("read");
+    let missed = rig.store.missed(vec![private(1)], ids[4], None).await.expect("read");
     assert!(missed.messages.is_empty());
 }
 
@@ -367,11 +275,7 @@ async fn missed_does_not_need_the_log<S: Store>(mut rig: Rig<S>) {
     let kept = rig.one(1, 600, &[private(1), public(4)]).await;
     let short = rig.one(2, 2, &[private(1)]).await;
     (rig.expire)(short, 61);
-    let missed = rig
-        .store
-        .missed(vec![private(1), public(4)], position, None)
-        .await
-        .expect("read");
+    let missed = rig.store.missed(vec![private(1), public(4)], position, None).await.expect("read");
     let last = missed.messages.last().expect("a message");
     assert_eq!(last.id, kept);
     assert!(missed.messages.iter().all(|m| m.id != short));
@@ -379,31 +283,16 @@ async fn missed_does_not_need_the_log<S: Store>(mut rig: Rig<S>) {
 
 async fn online_marks_are_set_and_taken_away<S: Store>(mut rig: Rig<S>) {
     rig.whole().await;
-    rig.store
-        .mark_online(&[private(1), public(2)])
-        .await
-        .expect("marked");
+    rig.store.mark_online(&[private(1), public(2)]).await.expect("marked");
     let asked = [private(1), public(1), public(2), private(2)];
-    assert_eq!(
-        rig.store.online(&asked).await,
-        Ok(vec![true, false, true, false])
-    );
-    rig.store
-        .clear_online(&[private(1)])
-        .await
-        .expect("cleared");
-    assert_eq!(
-        rig.store.online(&asked).await,
-        Ok(vec![false, false, true, false])
-    );
+    assert_eq!(rig.store.online(&asked).await, Ok(vec![true, false, true, false]));
+    rig.store.clear_online(&[private(1)]).await.expect("cleared");
+    assert_eq!(rig.store.online(&asked).await, Ok(vec![false, false, true, false]));
 }
 
 async fn nothing_is_asked_nothing_is_answered<S: Store>(mut rig: Rig<S>) {
     let position = rig.whole().await;
-    assert_eq!(
-        rig.store.publish(token(1), Vec::new()).await,
-        Ok(Vec::new())
-    );
+    assert_eq!(rig.store.publish(token(1), Vec::new()).await, Ok(Vec::new()));
     assert_eq!(rig.store.last_id().await, Ok(position));
     assert_eq!(rig.history(&[], Mid::ZERO).await, []);
     assert_eq!(rig.store.online(&[]).await, Ok(Vec::new()));

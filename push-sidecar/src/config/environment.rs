@@ -16,10 +16,7 @@ pub struct Key {
 }
 
 fn parse<T: FromStr<Err: Display>>(into: &mut T, value: &str) -> Result<(), String> {
-    *into = value
-        .trim()
-        .parse()
-        .map_err(|error| format!("{value:?}: {error}"))?;
+    *into = value.trim().parse().map_err(|error| format!("{value:?}: {error}"))?;
     Ok(())
 }
 
@@ -63,6 +60,7 @@ keys! {
     "storage.channel_ttl" "BX_PUSH_CHANNEL_TTL" parse storage.channel_ttl;
     "storage.online_ttl" "BX_PUSH_ONLINE_TTL" parse storage.online_ttl;
     "storage.online_delta" "BX_PUSH_ONLINE_DELTA" parse storage.online_delta;
+    "storage.online_grace" "BX_PUSH_ONLINE_GRACE" parse storage.online_grace;
     "memory.max_bytes" "BX_PUSH_MEMORY_MAX_BYTES" parse memory.max_bytes;
     "link.queue_bytes" "BX_PUSH_LINK_QUEUE_BYTES" parse link.queue_bytes;
     "link.gap_hold_ms" "BX_PUSH_LINK_GAP_HOLD_MS" parse link.gap_hold_ms;

@@ -82,6 +82,9 @@ pub struct Storage {
     pub online_ttl: u64,
     /// See `online_ttl`. Seconds.
     pub online_delta: u64,
+    /// How long a channel stays online behind its last connection: a page change is no absence.
+    /// Seconds.
+    pub online_grace: u64,
 }
 
 /// `[memory]`
@@ -119,20 +122,13 @@ impl Default for Config {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            level: "info".into(),
-            format: LogFormat::Text,
-        }
+        Self { level: "info".into(), format: LogFormat::Text }
     }
 }
 
 impl Default for Redis {
     fn default() -> Self {
-        let RedisOptions {
-            command_timeout,
-            timing,
-            ..
-        } = RedisOptions::default();
+        let RedisOptions { command_timeout, timing, .. } = RedisOptions::default();
         let ms = |time: Duration| time.as_millis() as u64;
         Self {
             url: String::new(),
@@ -146,29 +142,20 @@ impl Default for Redis {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self {
-            channel_ttl: 86_400,
-            online_ttl: 120,
-            online_delta: 10,
-        }
+        Self { channel_ttl: 86_400, online_ttl: 120, online_delta: 10, online_grace: 10 }
     }
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self {
-            max_bytes: 256 << 20,
-        }
+        Self { max_bytes: 256 << 20 }
     }
 }
 
 impl Default for Link {
     fn default() -> Self {
-        let ExchangeOptions { hold, queue_bytes } = ExchangeOptions::default();
-        Self {
-            queue_bytes,
-            gap_hold_ms: hold.as_millis() as u64,
-        }
+        let ExchangeOptions { hold, queue_bytes, .. } = ExchangeOptions::default();
+        Self { queue_bytes, gap_hold_ms: hold.as_millis() as u64 }
     }
 }
 
@@ -219,10 +206,8 @@ impl Config {
         let mut config = match file {
             None => Self::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
-                    path: path.to_owned(),
-                    error,
-                })?;
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
                 toml::from_str(&text).map_err(|error| ConfigError::File {
                     path: path.to_owned(),
                     error: Box::new(error),
@@ -231,10 +216,8 @@ impl Config {
         };
         for key in KEYS {
             if let Some(value) = environment(key.variable) {
-                (key.set)(&mut config, &value).map_err(|problem| ConfigError::Environment {
-                    name: key.variable,
-                    problem,
-                })?;
+                (key.set)(&mut config, &value)
+                    .map_err(|problem| ConfigError::Environment { name: key.variable, problem })?;
             }
         }
         Ok(config)
@@ -243,14 +226,9 @@ impl Config {
     /// What types alone do not say.
     pub fn check(&self) -> Result<(), ConfigError> {
         let bad = |key, problem: String| Err(ConfigError::Value { key, problem });
-        if !matches!(
-            &self.log.level[..],
-            "error" | "warn" | "info" | "debug" | "trace"
-        ) {
-            let problem = format!(
-                "{:?} is none of error, warn, info, debug, trace",
-                self.log.level
-            );
+        if !matches!(&self.log.level[..], "error" | "warn" | "info" | "debug" | "trace") {
+            let problem =
+                format!("{:?} is none of error, warn, info, debug, trace", self.log.level);
             return bad("log.level", problem);
         }
         if self.socket.as_os_str().is_empty() {
@@ -260,22 +238,13 @@ impl Config {
             return bad("link.queue_bytes", "must be 1048576 at least".into());
         }
         if self.redis.probe_timeout_ms == 0 || self.redis.probe_interval_ms == 0 {
-            return bad(
-                "redis.probe_interval_ms, redis.probe_timeout_ms",
-                "must not be 0".into(),
-            );
+            return bad("redis.probe_interval_ms, redis.probe_timeout_ms", "must not be 0".into());
         }
         if self.redis.command_timeout_ms == 0 || self.redis.dial_timeout_ms == 0 {
-            return bad(
-                "redis.command_timeout_ms, redis.dial_timeout_ms",
-                "must not be 0".into(),
-            );
+            return bad("redis.command_timeout_ms, redis.dial_timeout_ms", "must not be 0".into());
         }
         if self.storage.channel_ttl == 0 || self.storage.online_ttl == 0 {
-            return bad(
-                "storage.channel_ttl, storage.online_ttl",
-                "must not be 0".into(),
-            );
+            return bad("storage.channel_ttl, storage.online_ttl", "must not be 0".into());
         }
         let schemes = ["unix:", "redis:", "rediss:", "redis+unix:"];
         if !self.redis.url.is_empty() && !schemes.iter().any(|s| self.redis.url.starts_with(s)) {
@@ -306,6 +275,9 @@ impl Config {
         ExchangeOptions {
             hold: Duration::from_millis(self.link.gap_hold_ms),
             queue_bytes: self.link.queue_bytes,
+            online_grace: Duration::from_secs(self.storage.online_grace),
+            // Twice in the life of a mark, so that a failed round is made good.
+            online_renew: Duration::from_secs((self.online_seconds() / 2).clamp(1, 60)),
         }
     }
 
@@ -345,11 +317,7 @@ pub fn hide_password(url: &str) -> String {
     }
     for (n, pair) in query.iter().flat_map(|query| query.split('&')).enumerate() {
         out.push(if n == 0 { '?' } else { '&' });
-        out.push_str(if pair.starts_with("pass=") {
-            "pass=***"
-        } else {
-            pair
-        });
+        out.push_str(if pair.starts_with("pass=") { "pass=***" } else { pair });
     }
     out
 }

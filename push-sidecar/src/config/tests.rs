@@ -36,10 +36,8 @@ fn the_sample_file_shows_every_key_with_its_default() {
         .join("\n");
     assert_eq!(load(&uncommented).expect("valid"), Config::default());
     let shown: toml::Table = uncommented.parse().expect("toml");
-    let known: toml::Table = toml::to_string(&Config::default())
-        .expect("toml")
-        .parse()
-        .expect("toml");
+    let known: toml::Table =
+        toml::to_string(&Config::default()).expect("toml").parse().expect("toml");
     let keys = |table: &toml::Table| {
         let mut keys: Vec<String> = Vec::new();
         for (name, value) in table {
@@ -56,44 +54,27 @@ fn the_sample_file_shows_every_key_with_its_default() {
     variables.sort();
     assert_eq!(variables, keys(&known));
     for key in KEYS {
-        assert!(
-            sample.contains(&format!(" {}\n", key.variable)),
-            "{}",
-            key.variable
-        );
+        assert!(sample.contains(&format!(" {}\n", key.variable)), "{}", key.variable);
         let docs = include_str!("../../../docs/sidecar.md");
-        assert!(
-            docs.contains(&format!("`{}`", key.variable)),
-            "{}",
-            key.variable
-        );
+        assert!(docs.contains(&format!("`{}`", key.variable)), "{}", key.variable);
         assert!(docs.contains(&format!("`{}`", key.name)), "{}", key.name);
     }
 }
 
 #[test]
 fn an_unknown_key_is_named_with_its_line_and_the_known_ones() {
-    let error = load("socket = \"/x\"\n\n[link]\nqueue_byte = 7\n")
-        .expect_err("refused")
-        .to_string();
+    let error =
+        load("socket = \"/x\"\n\n[link]\nqueue_byte = 7\n").expect_err("refused").to_string();
     assert!(error.contains("line 4"), "{error}");
-    assert!(
-        error.contains("`queue_byte`") && error.contains("`queue_bytes`"),
-        "{error}"
-    );
+    assert!(error.contains("`queue_byte`") && error.contains("`queue_bytes`"), "{error}");
     assert!(error.contains("gap_hold_ms"), "{error}");
     let error = load("sokcet = 1\n").expect_err("refused").to_string();
-    assert!(
-        error.contains("line 1") && error.contains("socket_group"),
-        "{error}"
-    );
+    assert!(error.contains("line 1") && error.contains("socket_group"), "{error}");
 }
 
 #[test]
 fn a_wrong_type_is_named_with_its_line() {
-    let error = load("[redis]\ncommand_timeout_ms = \"4s\"\n")
-        .expect_err("refused")
-        .to_string();
+    let error = load("[redis]\ncommand_timeout_ms = \"4s\"\n").expect_err("refused").to_string();
     assert!(error.contains("line 2") && error.contains("4s"), "{error}");
 }
 
@@ -111,11 +92,9 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(config.pid_file, Path::new("/p"));
     assert_eq!(config.link.gap_hold_ms, 90);
     assert_eq!(config.log.format, LogFormat::Json);
-    let error = load_with("", |name| {
-        (name == "BX_PUSH_CHANNEL_TTL").then(|| "1d".to_owned())
-    })
-    .expect_err("refused")
-    .to_string();
+    let error = load_with("", |name| (name == "BX_PUSH_CHANNEL_TTL").then(|| "1d".to_owned()))
+        .expect_err("refused")
+        .to_string();
     assert!(error.starts_with("BX_PUSH_CHANNEL_TTL: \"1d\""), "{error}");
 }
 
@@ -124,10 +103,7 @@ fn passwords_are_not_shown() {
     for (url, shown) in [
         ("redis://user:secret@host:1/2", "redis://user:***@host:1/2"),
         ("rediss://:p@ss@host", "rediss://:***@host"),
-        (
-            "unix:///run/r.sock?db=1&pass=secret",
-            "unix:///run/r.sock?db=1&pass=***",
-        ),
+        ("unix:///run/r.sock?db=1&pass=secret", "unix:///run/r.sock?db=1&pass=***"),
         ("redis://host:1", "redis://host:1"),
     ] {
         assert_eq!(hide_password(url), shown);

@@ -7,7 +7,7 @@ use push_link::{Splitter, ToSidecar, ToWorker};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Report};
 use crate::outbox::Outbox;
 use crate::router::LinkId;
 use crate::store::{Store, Token};
@@ -18,10 +18,7 @@ const READ: usize = 64 * 1024;
 
 /// Runs the link to its end.
 pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S>>) {
-    let mut input = Input {
-        stream: Rc::new(stream),
-        splitter: Splitter::new(),
-    };
+    let mut input = Input { stream: Rc::new(stream), splitter: Splitter::new() };
     let hello = match input.frame().await {
         Ok(Some(frame)) => frame,
         Ok(None) => return,
@@ -30,14 +27,7 @@ pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S
             return;
         }
     };
-    let ToSidecar::Hello {
-        version,
-        instance,
-        pid,
-        resume,
-        software,
-    } = hello
-    else {
+    let ToSidecar::Hello { version, instance, pid, resume, software } = hello else {
         return refuse(&input.stream, "a link begins with Hello").await;
     };
     if version != push_link::VERSION {
@@ -47,15 +37,10 @@ pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S
     }
     exchange.ready().await;
     let (id, outbox) = exchange.add_link(resume);
+    exchange.name_link(id, pid);
     tracing::info!(link = id, worker_pid = pid, software, resume, "link up");
     let stream = Rc::clone(&input.stream);
-    let mut link = Link {
-        exchange,
-        id,
-        instance,
-        outbox,
-        requests: JoinSet::new(),
-    };
+    let mut link = Link { exchange, id, instance, outbox, requests: JoinSet::new() };
     let writing = Rc::clone(&link.outbox);
     let reason = tokio::select! {
         ended = writing.write_to(&stream) => match ended {
@@ -129,26 +114,32 @@ impl<S: Store + 'static> Link<S> {
             }
             ToSidecar::Unsubscribe { channels } => exchange.unsubscribe(id, &channels),
             ToSidecar::Resume { after } => {
-                self.requests
-                    .spawn_local(async move { exchange.resume(id, outbox, after).await });
+                self.requests.spawn_local(async move { exchange.resume(id, outbox, after).await });
             }
-            ToSidecar::Recover {
-                req,
-                after,
-                channels,
-            } => {
+            ToSidecar::Recover { req, after, channels } => {
                 self.requests.spawn_local(async move {
                     exchange.recover(id, outbox, req, after, channels).await;
                 });
             }
-            ToSidecar::Publish { seq, messages, .. } => {
-                let token = Token {
-                    instance: self.instance,
-                    seq,
-                };
+            ToSidecar::Publish { seq, counted, messages } => {
+                let token = Token { instance: self.instance, seq };
+                exchange.count_publish(id, counted, &messages);
                 exchange.publish(outbox, token, messages);
             }
+            ToSidecar::Connections { channel, count, limit } => {
+                exchange.connections(id, channel, count, limit);
+            }
+            ToSidecar::OldestAnswer { req, opened } => exchange.oldest_answer(id, req, opened),
+            ToSidecar::Report { req, websockets, polls, channels, limits } => {
+                let report = Report { websockets, polls, channels, limits };
+                exchange.reported(id, req, report);
+            }
+            ToSidecar::ServerStats { req } => {
+                exchange.count_request(id, "serverStats");
+                self.requests.spawn_local(async move { exchange.server_stats(outbox, req).await });
+            }
             ToSidecar::Stats { req, channels } => {
+                exchange.count_request(id, "channelStats");
                 self.requests.spawn_local(async move {
                     exchange.stats(outbox, req, channels).await;
                 });
@@ -167,9 +158,7 @@ impl<S: Store + 'static> Link<S> {
 async fn refuse(stream: &UnixStream, reason: &str) {
     tracing::warn!(reason, "link refused");
     let outbox = Outbox::new(usize::from(u16::MAX) * 2);
-    outbox.send(&ToWorker::Refused {
-        reason: reason.to_owned(),
-    });
+    outbox.send(&ToWorker::Refused { reason: reason.to_owned() });
     // A frame this small fits the empty socket buffer, or the peer is not worth the wait.
     let flushed = async {
         tokio::select! {

@@ -50,10 +50,7 @@ impl Socket {
             return Ok(None);
         };
         let listener = adopt(listener).map_err(ListenError::Activation)?;
-        Ok(Some(Self {
-            listener,
-            file: None,
-        }))
+        Ok(Some(Self { listener, file: None }))
     }
 
     /// Makes the socket, mode 0660, of `group` (a name or a number) if given. A file that a dead
@@ -75,10 +72,7 @@ impl Socket {
         fs::set_permissions(path, fs::Permissions::from_mode(0o660))
             .map_err(system("set the mode"))?;
         let listener = adopt(listener).map_err(system("listen"))?;
-        Ok(Self {
-            listener,
-            file: Some(path.to_owned()),
-        })
+        Ok(Self { listener, file: Some(path.to_owned()) })
     }
 }
 

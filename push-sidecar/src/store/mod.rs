@@ -53,6 +53,8 @@ pub struct Announced {
 pub enum StoreEvent {
     /// A message was stored and announced.
     Announced(Announced),
+    /// Online marks of these channels were taken away, here or by another host.
+    Cleared(Vec<ChannelKey>),
     /// Announcements may be missing from here on until `Restored`. The stream starts in this state.
     Lost,
     /// The stream is whole again: every message with an id up to `position` was announced before,
@@ -78,15 +80,9 @@ pub struct Caps {
 
 impl Caps {
     /// What a returning subscriber is sent (PROTOCOL.md, section 11).
-    pub const SUBSCRIBER: Self = Self {
-        per_channel: 100,
-        total: 200,
-    };
+    pub const SUBSCRIBER: Self = Self { per_channel: 100, total: 200 };
     /// Just the newest message.
-    pub const NEWEST: Self = Self {
-        per_channel: 1,
-        total: 1,
-    };
+    pub const NEWEST: Self = Self { per_channel: 1, total: 1 };
 }
 
 /// A history: what is stored and alive.
@@ -162,7 +158,8 @@ pub trait Store {
     /// Marks channels online for the reference's 130 s (PROTOCOL.md, section 12).
     fn mark_online(&self, channels: &[ChannelKey]) -> impl Future<Output = Result<(), StoreError>>;
 
-    /// Takes online marks away.
+    /// Takes online marks away, and tells everybody by [`StoreEvent::Cleared`]: who has one of the
+    /// channels marks it again.
     fn clear_online(&self, channels: &[ChannelKey])
     -> impl Future<Output = Result<(), StoreError>>;
 
@@ -171,6 +168,21 @@ pub trait Store {
         &self,
         channels: &[ChannelKey],
     ) -> impl Future<Output = Result<Vec<bool>, StoreError>>;
+
+    /// The statistics that other processes have left: their names and what they wrote. Without a
+    /// shared store there are none.
+    fn statistics(&self) -> impl Future<Output = Result<Vec<(String, Vec<u8>)>, StoreError>> {
+        async { Ok(Vec::new()) }
+    }
+
+    /// Leaves statistics under the names given, and takes those of other names away.
+    fn leave_statistics(
+        &self,
+        _ours: Vec<(String, String)>,
+        _over: Vec<String>,
+    ) -> impl Future<Output = Result<(), StoreError>> {
+        async { Ok(()) }
+    }
 
     /// Called every few seconds, to free what is over.
     fn housekeeping(&self) {}

@@ -17,14 +17,10 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a test the way the daemon runs: on one thread, with local tasks.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        tokio::time::timeout(Duration::from_secs(90), test)
-            .await
-            .expect("the test hangs")
+        tokio::time::timeout(Duration::from_secs(90), test).await.expect("the test hangs")
     })
 }
 
@@ -35,17 +31,11 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnM
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(
-        tokio::time::timeout(PATIENCE, waiting).await.is_ok(),
-        "never: {what}"
-    );
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "never: {what}");
 }
 
 pub fn token(seq: u64) -> Token {
-    Token {
-        instance: 0x0102_0304_0506_0708,
-        seq,
-    }
+    Token { instance: 0x0102_0304_0506_0708, seq }
 }
 
 pub fn private(n: u8) -> ChannelKey {

@@ -14,10 +14,7 @@ pub struct RedisServer {
 
 impl RedisServer {
     pub fn start() -> Self {
-        let mut server = Self {
-            folder: TempDir::new().expect("a folder"),
-            child: None,
-        };
+        let mut server = Self { folder: TempDir::new().expect("a folder"), child: None };
         server.launch();
         server
     }
@@ -33,15 +30,7 @@ impl RedisServer {
     /// Starts the process, with what an earlier one saved.
     pub fn launch(&mut self) {
         let child = Command::new("redis-server")
-            .args([
-                "--port",
-                "0",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--unixsocket",
-            ])
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
             .arg(self.socket())
             .arg("--dir")
             .arg(self.folder.path())
@@ -52,10 +41,7 @@ impl RedisServer {
         self.child = Some(child);
         let started = Instant::now();
         while self.try_connect().is_none() {
-            assert!(
-                started.elapsed() < Duration::from_secs(10),
-                "redis-server does not answer"
-            );
+            assert!(started.elapsed() < Duration::from_secs(10), "redis-server does not answer");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -15,7 +15,7 @@ pub fn subscribing(seq: u32, channels: Vec<ChannelKey>) -> ToSidecar {
 }
 
 pub fn publishing(seq: u64, messages: Vec<PublishItem>) -> ToSidecar {
-    ToSidecar::Publish { seq, messages }
+    ToSidecar::Publish { seq, counted: true, messages }
 }
 
 pub struct Worker {
@@ -29,15 +29,8 @@ pub struct Worker {
 impl Worker {
     /// Without a word.
     pub async fn open(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket)
-            .await
-            .expect("the sidecar listens");
-        Self {
-            stream,
-            splitter: Splitter::new(),
-            skipped: VecDeque::new(),
-            position: Mid::ZERO,
-        }
+        let stream = UnixStream::connect(socket).await.expect("the sidecar listens");
+        Self { stream, splitter: Splitter::new(), skipped: VecDeque::new(), position: Mid::ZERO }
     }
 
     pub async fn connect(socket: &Path, instance: u64, resume: bool) -> Self {
@@ -76,9 +69,7 @@ impl Worker {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, reading)
-            .await
-            .expect("the sidecar says nothing")
+        tokio::time::timeout(PATIENCE, reading).await.expect("the sidecar says nothing")
     }
 
     pub async fn next(&mut self) -> ToWorker {
@@ -116,11 +107,9 @@ impl Worker {
 
     pub async fn ack(&mut self, seq: u64) -> (PublishStatus, String) {
         self.find(|frame| match frame {
-            ToWorker::PublishAck {
-                seq: s,
-                status,
-                detail,
-            } if *s == seq => Some((*status, detail.clone())),
+            ToWorker::PublishAck { seq: s, status, detail } if *s == seq => {
+                Some((*status, detail.clone()))
+            }
             _ => None,
         })
         .await
@@ -133,12 +122,7 @@ impl Worker {
         after: Mid,
         channels: &[ChannelKey],
     ) -> (Vec<Mid>, Mid) {
-        self.send(&ToSidecar::Recover {
-            req,
-            after,
-            channels: channels.to_vec(),
-        })
-        .await;
+        self.send(&ToSidecar::Recover { req, after, channels: channels.to_vec() }).await;
         let mut items = Vec::new();
         let as_of = self
             .find(|frame| match frame {
@@ -159,25 +143,13 @@ impl Worker {
     /// The next live message: id, late, receivers.
     pub async fn delivery(&mut self) -> (Mid, bool, Vec<ChannelKey>) {
         let deliver = |frame: &ToWorker| match frame {
-            ToWorker::Deliver {
-                id,
-                flags,
-                receivers,
-                ..
-            } => Some((*id, *flags != 0, receivers.clone())),
+            ToWorker::Deliver { id, flags, receivers, .. } => {
+                Some((*id, *flags != 0, receivers.clone()))
+            }
             _ => None,
         };
-        if let Some(at) = self
-            .skipped
-            .iter()
-            .position(|frame| deliver(frame).is_some())
-        {
-            return self
-                .skipped
-                .remove(at)
-                .as_ref()
-                .and_then(deliver)
-                .expect("a delivery");
+        if let Some(at) = self.skipped.iter().position(|frame| deliver(frame).is_some()) {
+            return self.skipped.remove(at).as_ref().and_then(deliver).expect("a delivery");
         }
         self.find(deliver).await
     }
@@ -185,8 +157,7 @@ impl Worker {
     /// Asks for a pong: everything the sidecar had queued before has arrived then.
     pub async fn ping(&mut self) {
         self.send(&ToSidecar::Ping).await;
-        self.find(|frame| matches!(frame, ToWorker::Pong).then_some(()))
-            .await;
+        self.find(|frame| matches!(frame, ToWorker::Pong).then_some(())).await;
     }
 
     /// Live messages that have been read while looking for something else.

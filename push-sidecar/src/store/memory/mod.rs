@@ -35,26 +35,14 @@ impl MemoryStore {
     pub fn with_clock(queues: Queues, online_seconds: u64, clock: Clock) -> (Self, Events) {
         let (events, receiver) = mpsc::unbounded_channel();
         // The stream is whole from the start.
-        let _ = events.send(StoreEvent::Restored {
-            position: queues.last_id(),
-        });
+        let _ = events.send(StoreEvent::Restored { position: queues.last_id() });
         let online_ms = online_seconds * 1000;
-        (
-            Self {
-                queues: RefCell::new(queues),
-                events,
-                clock,
-                online_ms,
-            },
-            receiver,
-        )
+        (Self { queues: RefCell::new(queues), events, clock, online_ms }, receiver)
     }
 }
 
 fn unix_time() -> std::time::Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Store for MemoryStore {
@@ -64,13 +52,10 @@ impl Store for MemoryStore {
         messages: Vec<PublishItem>,
     ) -> Result<Vec<Mid>, StoreError> {
         let now = (self.clock)();
-        Ok(self
-            .queues
-            .borrow_mut()
-            .publish(now, token, &messages, |announced| {
-                // Nobody listens any more only while the daemon ends.
-                let _ = self.events.send(StoreEvent::Announced(announced));
-            }))
+        Ok(self.queues.borrow_mut().publish(now, token, &messages, |announced| {
+            // Nobody listens any more only while the daemon ends.
+            let _ = self.events.send(StoreEvent::Announced(announced));
+        }))
     }
 
     async fn history(
@@ -79,10 +64,7 @@ impl Store for MemoryStore {
         after: Mid,
         caps: Caps,
     ) -> Result<History, StoreError> {
-        Ok(self
-            .queues
-            .borrow()
-            .history((self.clock)(), receivers, after, caps))
+        Ok(self.queues.borrow().history((self.clock)(), receivers, after, caps))
     }
 
     async fn missed(
@@ -91,10 +73,7 @@ impl Store for MemoryStore {
         after: Mid,
         upto: Option<Mid>,
     ) -> Result<Missed, StoreError> {
-        Ok(self
-            .queues
-            .borrow()
-            .missed((self.clock)(), &receivers, after, upto))
+        Ok(self.queues.borrow().missed((self.clock)(), &receivers, after, upto))
     }
 
     async fn last_id(&self) -> Result<Mid, StoreError> {

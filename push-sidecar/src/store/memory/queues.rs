@@ -95,8 +95,7 @@ impl Queues {
         }
         let first = Mid::new(self.start, self.counter + 1);
         self.tokens.insert(token, (first, messages.len()));
-        self.token_ages
-            .push_back((now + RECOVERY_SECONDS * 1000, token));
+        self.token_ages.push_back((now + RECOVERY_SECONDS * 1000, token));
         let ids = messages.iter().map(|message| {
             let announced = self.store(now, message);
             let id = announced.id;
@@ -117,11 +116,7 @@ impl Queues {
         receivers.sort_unstable();
         receivers.dedup();
         let listed = message.expiry > 0;
-        let seconds = if listed {
-            u64::from(message.expiry)
-        } else {
-            RECOVERY_SECONDS
-        };
+        let seconds = if listed { u64::from(message.expiry) } else { RECOVERY_SECONDS };
         let stored = Stored {
             outgoing: outgoing.clone(),
             receivers: receivers.clone().into(),
@@ -136,11 +131,7 @@ impl Queues {
         self.bytes += stored.cost();
         self.expiring.insert((stored.expires, id));
         self.messages.insert(id, stored);
-        Announced {
-            id,
-            receivers,
-            outgoing,
-        }
+        Announced { id, receivers, outgoing }
     }
 
     /// What is listed and alive, newest within the caps, ascending.
@@ -161,15 +152,8 @@ impl Queues {
             found.extend(alive.take(caps.per_channel));
         }
         let skip = found.len().saturating_sub(caps.total);
-        let messages = found
-            .into_iter()
-            .skip(skip)
-            .map(|(id, o)| (id, o.clone()))
-            .collect();
-        History {
-            messages,
-            as_of: self.last_id(),
-        }
+        let messages = found.into_iter().skip(skip).map(|(id, o)| (id, o.clone())).collect();
+        History { messages, as_of: self.last_id() }
     }
 
     /// Everything kept for `receivers` in a stretch of ids.
@@ -182,34 +166,18 @@ impl Queues {
     ) -> Missed {
         let as_of = upto.unwrap_or_else(|| self.last_id());
         if after >= as_of {
-            return Missed {
-                messages: Vec::new(),
-                as_of,
-            };
+            return Missed { messages: Vec::new(), as_of };
         }
         let wanted: HashSet<&ChannelKey, RandomState> = receivers.iter().collect();
-        let range = self
-            .messages
-            .range((Bound::Excluded(after), Bound::Included(as_of)));
+        let range = self.messages.range((Bound::Excluded(after), Bound::Included(as_of)));
         let messages = range.filter_map(|(id, stored)| {
-            let receivers: Vec<ChannelKey> = stored
-                .receivers
-                .iter()
-                .filter(|key| wanted.contains(key))
-                .copied()
-                .collect();
+            let receivers: Vec<ChannelKey> =
+                stored.receivers.iter().filter(|key| wanted.contains(key)).copied().collect();
             let outgoing = stored.outgoing.clone();
             let theirs = !receivers.is_empty() && stored.expires > now;
-            theirs.then_some(Announced {
-                id: *id,
-                receivers,
-                outgoing,
-            })
+            theirs.then_some(Announced { id: *id, receivers, outgoing })
         });
-        Missed {
-            messages: messages.collect(),
-            as_of,
-        }
+        Missed { messages: messages.collect(), as_of }
     }
 
     /// Sets marks that end at `until`.
@@ -226,10 +194,7 @@ impl Queues {
 
     /// Which channels are marked.
     pub fn online(&self, now: UnixMillis, channels: &[ChannelKey]) -> Vec<bool> {
-        channels
-            .iter()
-            .map(|key| self.online.get(key).is_some_and(|until| *until > now))
-            .collect()
+        channels.iter().map(|key| self.online.get(key).is_some_and(|until| *until > now)).collect()
     }
 
     /// Drops what is over: messages, tokens, marks. Called by every publish; call it now and then
@@ -241,11 +206,7 @@ impl Queues {
             }
             self.remove(id);
         }
-        while self
-            .token_ages
-            .front()
-            .is_some_and(|(until, _)| *until <= now)
-        {
+        while self.token_ages.front().is_some_and(|(until, _)| *until <= now) {
             if let Some((_, token)) = self.token_ages.pop_front() {
                 self.tokens.remove(&token);
             }
@@ -333,10 +294,7 @@ mod tests {
         );
         queues.expire(NOW + 10_000);
         assert_eq!(
-            queues
-                .history(NOW + 10_000, &[key(1)], Mid::ZERO, Caps::SUBSCRIBER)
-                .messages
-                .len(),
+            queues.history(NOW + 10_000, &[key(1)], Mid::ZERO, Caps::SUBSCRIBER).messages.len(),
             1
         );
         queues.expire(NOW + 20_000);
@@ -366,16 +324,8 @@ mod tests {
     fn live_only_messages_are_missed_but_no_history() {
         let mut queues = queues();
         let ids = queues.publish(NOW, token(1), &[item(0, &[1], "a")], |_| ());
-        assert!(
-            queues
-                .history(NOW, &[key(1)], Mid::ZERO, Caps::SUBSCRIBER)
-                .messages
-                .is_empty()
-        );
+        assert!(queues.history(NOW, &[key(1)], Mid::ZERO, Caps::SUBSCRIBER).messages.is_empty());
         let missed = queues.missed(NOW, &[key(1)], Mid::ZERO, None);
-        assert_eq!(
-            missed.messages.iter().map(|m| m.id).collect::<Vec<_>>(),
-            ids
-        );
+        assert_eq!(missed.messages.iter().map(|m| m.id).collect::<Vec<_>>(), ids);
     }
 }

@@ -34,12 +34,7 @@ impl Commands {
     /// Does not dial yet. `timeout`: of a dial, and of a command from sending to answer.
     pub fn new(client: Client, timeout: Duration) -> Self {
         let state = RefCell::default();
-        Self {
-            client,
-            timeout,
-            state,
-            dialling: tokio::sync::Mutex::new(()),
-        }
+        Self { client, timeout, state, dialling: tokio::sync::Mutex::new(()) }
     }
 
     /// Sends a command. An error that leaves its outcome unknown is [`StoreError::Unavailable`].
@@ -89,10 +84,7 @@ impl Commands {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
-        let dialled = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await;
+        let dialled = self.client.get_multiplexed_async_connection_with_config(&config).await;
         let mut state = self.state.borrow_mut();
         state.generation += 1;
         match dialled {
@@ -129,10 +121,7 @@ pub struct LuaScript {
 impl LuaScript {
     /// Hashes the text.
     pub fn new(text: &'static str) -> Self {
-        Self {
-            text,
-            hash: Hashed::new(text).get_hash().to_owned(),
-        }
+        Self { text, hash: Hashed::new(text).get_hash().to_owned() }
     }
 }
 
@@ -162,11 +151,7 @@ pub fn classify(error: &RedisError) -> StoreError {
         ErrorKind::Extension => error.code() == Some("WRONGTYPE"),
         _ => false,
     };
-    if lasting {
-        StoreError::Refused(text)
-    } else {
-        StoreError::Unavailable(text)
-    }
+    if lasting { StoreError::Refused(text) } else { StoreError::Unavailable(text) }
 }
 
 /// Keys and arguments of a script, written once and sent once or twice.

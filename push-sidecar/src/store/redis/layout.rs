@@ -13,6 +13,11 @@ pub const ANNOUNCEMENTS: &str = "pushserver:*";
 /// receivers (17 bytes each: kind, id), for live-only messages field `o` the `OutgoingMessage`.
 pub const LOG: &str = "bxpush:log";
 
+/// Where is told which online marks were taken away: 17 bytes each, kind and id.
+pub const CLEARED: &str = "bxpush:cleared";
+/// Hash of the processes' statistics, by their names.
+pub const STATISTICS: &str = "stats";
+
 /// The announcement channel of a process.
 pub fn announcement_channel(uid: &str) -> String {
     format!("pushserver:{uid}")
@@ -30,21 +35,13 @@ pub fn message(id: Mid) -> Vec<u8> {
 
 /// The ids of a channel's messages.
 pub fn list(key: &ChannelKey) -> Vec<u8> {
-    let name: &[u8] = if key.is_private() {
-        b"channel:messages:"
-    } else {
-        b"pubchannel:messages:"
-    };
+    let name: &[u8] = if key.is_private() { b"channel:messages:" } else { b"pubchannel:messages:" };
     [name, &key.id[..]].concat()
 }
 
 /// A channel's online mark.
 pub fn online(key: &ChannelKey) -> Vec<u8> {
-    let name: &[u8] = if key.is_private() {
-        b"channel:online:"
-    } else {
-        b"pubchannel:online:"
-    };
+    let name: &[u8] = if key.is_private() { b"channel:online:" } else { b"pubchannel:online:" };
     [name, &key.id[..]].concat()
 }
 

@@ -107,16 +107,7 @@ impl RedisStore {
         ];
         let history = LuaScript::new(include_str!("history.lua"));
         let online_ttl = options.online_ttl;
-        Ok((
-            Self {
-                commands,
-                publisher,
-                history,
-                online_ttl,
-                tasks,
-            },
-            receiver,
-        ))
+        Ok((Self { commands, publisher, history, online_ttl, tasks }, receiver))
     }
 }
 
@@ -160,29 +151,52 @@ impl Store for RedisStore {
     async fn mark_online(&self, channels: &[ChannelKey]) -> Result<(), StoreError> {
         let marks = channels.iter().map(|key| {
             let mut command = Cmd::new();
-            command
-                .arg("SETEX")
-                .arg(layout::online(key))
-                .arg(self.online_ttl)
-                .arg("1");
+            command.arg("SETEX").arg(layout::online(key)).arg(self.online_ttl).arg("1");
             async move { self.commands.run(&command).await.map(drop) }
         });
-        futures_util::future::join_all(marks)
-            .await
-            .into_iter()
-            .collect()
+        futures_util::future::join_all(marks).await.into_iter().collect()
     }
 
     async fn clear_online(&self, channels: &[ChannelKey]) -> Result<(), StoreError> {
         if channels.is_empty() {
             return Ok(());
         }
-        let mut command = Cmd::new();
-        command.arg("DEL");
+        let mut delete = Cmd::new();
+        delete.arg("DEL");
         for key in channels {
-            command.arg(layout::online(key));
+            delete.arg(layout::online(key));
         }
-        self.commands.run(&command).await.map(drop)
+        self.commands.run(&delete).await?;
+        let mut tell = Cmd::new();
+        tell.arg("PUBLISH").arg(layout::CLEARED).arg(layout::pack_receivers(channels.iter()));
+        self.commands.run(&tell).await.map(drop)
+    }
+
+    async fn statistics(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let mut command = Cmd::new();
+        command.arg("HGETALL").arg(layout::STATISTICS);
+        reading::pairs(self.commands.run(&command).await?)
+    }
+
+    async fn leave_statistics(
+        &self,
+        ours: Vec<(String, String)>,
+        over: Vec<String>,
+    ) -> Result<(), StoreError> {
+        if !ours.is_empty() {
+            let mut command = Cmd::new();
+            command.arg("HSET").arg(layout::STATISTICS);
+            for (name, json) in ours {
+                command.arg(name).arg(json);
+            }
+            self.commands.run(&command).await?;
+        }
+        if !over.is_empty() {
+            let mut command = Cmd::new();
+            command.arg("HDEL").arg(layout::STATISTICS).arg(over);
+            self.commands.run(&command).await?;
+        }
+        Ok(())
     }
 
     async fn online(&self, channels: &[ChannelKey]) -> Result<Vec<bool>, StoreError> {
@@ -195,9 +209,6 @@ impl Store for RedisStore {
             command.arg(layout::online(key));
         }
         let marks = reading::array(self.commands.run(&command).await?)?;
-        Ok(marks
-            .iter()
-            .map(|mark| !matches!(mark, Value::Nil))
-            .collect())
+        Ok(marks.iter().map(|mark| !matches!(mark, Value::Nil)).collect())
     }
 }

@@ -39,26 +39,16 @@ pub async fn history(
         }
     }
     messages.reverse();
-    Ok(History {
-        messages,
-        as_of: Mid::new(start, counter),
-    })
+    Ok(History { messages, as_of: Mid::new(start, counter) })
 }
 
 /// The last id given out.
 pub async fn last_id(commands: &Commands) -> Result<Mid, StoreError> {
     let mut command = Cmd::new();
-    command
-        .arg("MGET")
-        .arg(layout::START_DATE)
-        .arg(layout::COUNTER);
+    command.arg("MGET").arg(layout::START_DATE).arg(layout::COUNTER);
     let mut parts = array(commands.run(&command).await?)?.into_iter();
     let (start, counter) = (number(parts.next())?, number(parts.next())?);
-    Ok(if start == 0 {
-        Mid::ZERO
-    } else {
-        Mid::new(start, counter)
-    })
+    Ok(if start == 0 { Mid::ZERO } else { Mid::new(start, counter) })
 }
 
 /// Everything announced to the receivers in a stretch of ids: from the log of the last minute, and
@@ -75,10 +65,7 @@ pub async fn missed(
         None => last_id(commands).await?,
     };
     if after >= as_of || receivers.is_empty() {
-        return Ok(Missed {
-            messages: Vec::new(),
-            as_of,
-        });
+        return Ok(Missed { messages: Vec::new(), as_of });
     }
     let mut reading = Reading {
         commands,
@@ -92,10 +79,7 @@ pub async fn missed(
     if !reading.is_complete().await? {
         reading.read_lists(&receivers).await?;
     }
-    Ok(Missed {
-        messages: reading.found.into_values().collect(),
-        as_of,
-    })
+    Ok(Missed { messages: reading.found.into_values().collect(), as_of })
 }
 
 struct Reading<'a> {
@@ -113,14 +97,8 @@ impl Reading<'_> {
         let mut from = self.after;
         loop {
             let mut command = Cmd::new();
-            command
-                .arg("XRANGE")
-                .arg(layout::LOG)
-                .arg(format!("({}", layout::log_entry(from)));
-            command
-                .arg(layout::log_entry(self.as_of))
-                .arg("COUNT")
-                .arg(CHUNK);
+            command.arg("XRANGE").arg(layout::LOG).arg(format!("({}", layout::log_entry(from)));
+            command.arg(layout::log_entry(self.as_of)).arg("COUNT").arg(CHUNK);
             let entries = array(self.commands.run(&command).await?)?;
             let full = entries.len() == CHUNK;
             // Stored messages: the log has their receivers, the bodies are read.
@@ -139,14 +117,7 @@ impl Reading<'_> {
                 }
                 match outgoing {
                     Some(outgoing) => {
-                        self.found.insert(
-                            id,
-                            Announced {
-                                id,
-                                receivers,
-                                outgoing,
-                            },
-                        );
+                        self.found.insert(id, Announced { id, receivers, outgoing });
                     }
                     None => stored.push((id, receivers)),
                 }
@@ -172,14 +143,7 @@ impl Reading<'_> {
                 // Its time may be over by now.
                 if let Value::BulkString(outgoing) = message {
                     let outgoing = Bytes::from(outgoing);
-                    self.found.insert(
-                        id,
-                        Announced {
-                            id,
-                            receivers,
-                            outgoing,
-                        },
-                    );
+                    self.found.insert(id, Announced { id, receivers, outgoing });
                 }
             }
         }
@@ -218,11 +182,7 @@ impl Reading<'_> {
             // Pipelined: they go out together on the one connection.
             let reads = chunk.iter().map(|key| {
                 let mut command = Cmd::new();
-                command
-                    .arg("ZRANGEBYLEX")
-                    .arg(layout::list(key))
-                    .arg(&after[..])
-                    .arg(&upto[..]);
+                command.arg("ZRANGEBYLEX").arg(layout::list(key)).arg(&after[..]).arg(&upto[..]);
                 async move { Ok((*key, array(commands.run(&command).await?)?)) }
             });
             let answers: Vec<Result<_, StoreError>> = futures_util::future::join_all(reads).await;
@@ -272,6 +232,20 @@ pub(super) fn array(value: Value) -> Result<Vec<Value>, StoreError> {
     }
 }
 
+/// A hash; over RESP2 a flat array, over RESP3 a map.
+pub(super) fn pairs(value: Value) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    let flat = match value {
+        Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
+        value => array(value)?,
+    };
+    let mut flat = flat.into_iter();
+    let mut pairs = Vec::new();
+    while let (Some(name), Some(value)) = (flat.next(), flat.next()) {
+        pairs.push((String::from_utf8_lossy(&bulk(name)?).into_owned(), bulk(value)?));
+    }
+    Ok(pairs)
+}
+
 fn bulk(value: Value) -> Result<Vec<u8>, StoreError> {
     match value {
         Value::BulkString(bytes) => Ok(bytes),
@@ -285,10 +259,7 @@ fn number(value: Option<Value>) -> Result<u64, StoreError> {
         None | Some(Value::Nil) => Ok(0),
         Some(value) => {
             let bytes = bulk(value)?;
-            std::str::from_utf8(&bytes)
-                .ok()
-                .and_then(|t| t.parse().ok())
-                .ok_or_else(odd)
+            std::str::from_utf8(&bytes).ok().and_then(|t| t.parse().ok()).ok_or_else(odd)
         }
     }
 }

@@ -97,6 +97,11 @@ impl Subscription {
                 biased;
                 message = stream.next() => {
                     let Some(message) = message else { return "connection closed".into() };
+                    if message.get_channel_name() == layout::CLEARED {
+                        let channels = layout::unpack_receivers(message.get_payload_bytes());
+                        let _ = self.events.send(StoreEvent::Cleared(channels.collect()));
+                        continue;
+                    }
                     if !message.from_pattern() {
                         unseen = false;
                         if let Some(mid) = read_position(&message, &nonce) {
@@ -128,9 +133,8 @@ impl Subscription {
     async fn subscribe(&self) -> redis::RedisResult<PubSub> {
         let mut connection = self.client.get_async_pubsub().await?;
         connection.psubscribe(layout::ANNOUNCEMENTS).await?;
-        connection
-            .subscribe(layout::probe_channel(&self.uid))
-            .await?;
+        connection.subscribe(layout::probe_channel(&self.uid)).await?;
+        connection.subscribe(layout::CLEARED).await?;
         Ok(connection)
     }
 
@@ -152,10 +156,7 @@ impl Subscription {
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + 'static {
         let commands = Rc::clone(&self.commands);
         let mut command = Cmd::new();
-        command
-            .arg("PUBLISH")
-            .arg(layout::probe_channel(&self.uid))
-            .arg("alive");
+        command.arg("PUBLISH").arg(layout::probe_channel(&self.uid)).arg("alive");
         async move { commands.run(&command).await.map(drop) }
     }
 
