@@ -107,6 +107,8 @@ pub fn start(sidecar: &Path) {
     };
     WORKER.with(|cell| cell.replace(Some(worker)));
     enter(|w| w.engine.start(&mut w.host));
+    // Now: nginx waits for a first event before it looks at posted ones.
+    deferred();
 }
 
 /// The process ends now. Whoever is still there is told as well as can be.
@@ -259,12 +261,12 @@ fn connect() {
         Err(error) => {
             let remedy = match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                    "is push-sidecar running, and with this socket?"
+                    ": is push-sidecar running, and with this socket?"
                 }
-                io::ErrorKind::PermissionDenied => "may nginx's workers write to this socket?",
+                io::ErrorKind::PermissionDenied => ": may nginx's workers write to this socket?",
                 _ => "",
             };
-            enter(|w| w.link_failed(format!("{error} {remedy}").trim_end()));
+            enter(|w| w.link_failed(&format!("{error}{remedy}")));
         }
     }
 }
