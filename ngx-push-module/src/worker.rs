@@ -28,12 +28,15 @@ const SOFTWARE: &str = concat!("ngx_http_bx_push_module ", env!("CARGO_PKG_VERSI
 /// A sidecar that can't be reached is complained about this often, milliseconds.
 const COMPLAIN_EVERY: u64 = 60_000;
 
+/// If it is for another reason, this often.
+const COMPLAIN_ANEW: u64 = 1_000;
+
 struct Worker {
     engine: Engine,
     host: Nginx,
     sidecar: PathBuf,
-    /// When it was last said that the sidecar can't be reached.
-    complained: Option<u64>,
+    /// When it was last said that the sidecar can't be reached, and why.
+    complained: Option<(u64, String)>,
     /// nginx has asked this worker to leave.
     leaving: bool,
 }
@@ -80,10 +83,19 @@ impl Worker {
     fn link_failed(&mut self, what: &str) {
         self.engine.link_down(&mut self.host);
         let now = time::monotonic_ms();
-        if self.leaving || self.complained.is_some_and(|at| now < at + COMPLAIN_EVERY) {
+        if self.leaving
+            || self.complained.as_ref().is_some_and(|(at, why)| {
+                now < at
+                    + if why == what {
+                        COMPLAIN_EVERY
+                    } else {
+                        COMPLAIN_ANEW
+                    }
+            })
+        {
             return;
         }
-        self.complained = Some(now);
+        self.complained = Some((now, what.to_owned()));
         log::line(
             Level::Error,
             format_args!(
