@@ -83,12 +83,13 @@ impl RedisStore {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let uid = random::uid();
+        let database = client.get_connection_info().redis_settings().db();
         let (events, receiver) = mpsc::unbounded_channel();
         let floor = Rc::new(Floor::default());
         let commands = Rc::new(Commands::new(client.clone(), options.command_timeout));
         let publisher = Rc::new(Publisher::new(
             Rc::clone(&commands),
-            layout::announcement_channel(&uid),
+            layout::announcement_channel(database, &uid),
             options.channel_ttl,
             Rc::clone(&floor),
         ));

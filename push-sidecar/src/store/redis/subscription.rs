@@ -125,9 +125,15 @@ impl Subscription {
         }
     }
 
+    fn database(&self) -> i64 {
+        self.client.get_connection_info().redis_settings().db()
+    }
+
     async fn subscribe(&self) -> redis::RedisResult<PubSub> {
         let mut connection = self.client.get_async_pubsub().await?;
-        connection.psubscribe(layout::ANNOUNCEMENTS).await?;
+        connection
+            .psubscribe(layout::announcement_pattern(self.database()))
+            .await?;
         connection
             .subscribe(layout::probe_channel(&self.uid))
             .await?;
