@@ -30,8 +30,6 @@ pub struct Outbox {
     closing: Notify,
     /// Something was written, or the outbox was closed.
     drained: Notify,
-    /// The link went live.
-    pub(crate) live: Notify,
 }
 
 #[derive(Default)]
@@ -51,7 +49,6 @@ impl Outbox {
             filled: Notify::new(),
             closing: Notify::new(),
             drained: Notify::new(),
-            live: Notify::new(),
         }
     }
 

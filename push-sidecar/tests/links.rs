@@ -162,6 +162,7 @@ async fn a_publish_that_is_sent_again_is_delivered_once(sidecar: Sidecar) {
     worker.subscribe(1, &[private(1)]).await;
     let messages = vec![item(0, &[private(1)], "1")];
     worker.publish(5, messages.clone()).await;
+    worker.delivery().await;
     drop(worker);
     let mut again = Worker::connect(&sidecar.socket, 7, false).await;
     again.subscribe(1, &[private(1)]).await;

@@ -278,3 +278,30 @@ fn missed_messages_of_a_neighbour_are_found() {
         assert_eq!(missed.messages[1].outgoing, outgoing);
     });
 }
+
+/// Redis does not separate announcements by database.
+#[test]
+fn each_database_is_a_store_of_its_own() {
+    let server = RedisServer::start();
+    run(async {
+        let mut stores = Vec::new();
+        for database in [0, 1, 2] {
+            let url = format!("{}?db={database}", server.url());
+            let options = RedisOptions { url, ..RedisOptions::default() };
+            let (store, mut events) = RedisStore::open(&options).expect("a store");
+            assert!(matches!(events.recv().await, Some(StoreEvent::Restored { .. })));
+            stores.push((store, events));
+        }
+        for (n, (store, _)) in stores.iter().enumerate() {
+            let message = item(60, &[private(n as u8)], "1");
+            let ids = store.publish(token(1), vec![message]).await;
+            assert_eq!(ids.expect("stored")[0].counter(), 1);
+        }
+        for (n, (_, events)) in stores.iter_mut().enumerate() {
+            let Some(StoreEvent::Announced(announced)) = events.recv().await else {
+                panic!("not announced");
+            };
+            assert_eq!(announced.receivers, [private(n as u8)]);
+        }
+    });
+}

@@ -114,6 +114,7 @@ impl Server {
             }
             // Somebody was faster to one of the ports.
             fs::remove_file(folder.join("error.log"))?;
+            fs::remove_file(folder.join("nginx.out"))?;
         }
         Err(io::Error::other(
             "nginx found its ports taken again and again",

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use push_tests::host::text_publication;
 use push_tests::http1::{self, Http1, Request};
 use push_tests::net::Endpoint;
-use push_tests::wait::soon;
+use push_tests::poll::poll;
+use push_tests::wait::{self, soon};
 use push_tests::websocket::{Closed, Mode};
 use push_tests::{Channel, Host, Setup, Store, TestResult, WebSocket, both_nginx, matrix};
 use tokio::sync::mpsc;
@@ -354,27 +355,21 @@ async fn a_reload_loses_nothing(setup: Setup) -> TestResult {
 
     let traffic = Traffic::start(&host, &channels);
     let (to, mut arrived) = mpsc::unbounded_channel();
-    let (public, key) = (host.public(), host.key.clone());
-    let clients: Vec<_> = sockets
-        .into_iter()
-        .zip(channels.clone())
-        .enumerate()
-        .map(|(number, (socket, channel))| {
-            let target = format!("/bitrix/subws/?CHANNEL_ID={}", channel.signed_pair(&key));
-            tokio::spawn(come_back(
-                public.clone(),
-                target,
-                socket,
-                number,
-                to.clone(),
-            ))
-        })
-        .collect();
+    let returns = Arc::new(AtomicUsize::new(0));
+    for (number, (socket, channel)) in sockets.into_iter().zip(&channels).enumerate() {
+        let client = Client {
+            public: host.public(),
+            target: host.target(channel),
+            number,
+        };
+        tokio::spawn(client.come_back(socket, to.clone(), returns.clone()));
+    }
     tokio::time::sleep(Duration::from_millis(300)).await;
     host.nginx.reload(|conf| conf.workers = 3).await?;
-    for client in clients {
-        soon("a client is back", client).await??;
-    }
+    wait::until("every client has come back", wait::SOON, || {
+        returns.load(Ordering::Relaxed) >= SUBSCRIBERS
+    })
+    .await;
     let answer = soon("the poll's end", poll.response()).await?;
     assert!(matches!(answer.status, 200 | 304), "{answer:?}");
 
@@ -389,40 +384,66 @@ async fn a_reload_loses_nothing(setup: Setup) -> TestResult {
     Ok(())
 }
 
-/// Reads until the server says 1001, comes back with the last mid and goes on reading.
-async fn come_back(
+/// Somebody who comes back.
+struct Client {
     public: Endpoint,
     target: String,
-    mut socket: WebSocket,
     number: usize,
-    to: mpsc::UnboundedSender<(usize, Result<String, Closed>)>,
-) -> io::Result<()> {
-    let closed = loop {
-        match socket.next().await {
-            Ok(message) => {
-                let _ = to.send((number, Ok(message.body)));
+}
+
+impl Client {
+    /// Reads; whenever the server says 1001, comes back with the last mid and reads on. It may
+    /// meet the old worker a second time: that one listens until it has heard of the reload.
+    async fn come_back(
+        self,
+        mut socket: WebSocket,
+        to: mpsc::UnboundedSender<(usize, Result<String, Closed>)>,
+        returns: Arc<AtomicUsize>,
+    ) {
+        loop {
+            match socket.next().await {
+                Ok(message) => {
+                    if to.send((self.number, Ok(message.body))).is_err() {
+                        return;
+                    }
+                }
+                Err(closed) if closed.code == 1001 => {
+                    let mid = socket.mid.take().expect("it has seen a message");
+                    let target = format!("{}&mid={mid}", self.target);
+                    let again = WebSocket::open(&self.public, &target, Mode::Text).await;
+                    socket = again.expect("the new workers take it");
+                    socket.mid = Some(mid);
+                    returns.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(closed) => {
+                    let _ = to.send((self.number, Err(closed)));
+                    return;
+                }
             }
-            Err(closed) => break closed,
         }
-    };
-    assert_eq!(closed.code, 1001, "{closed:?}");
-    let mid = socket.mid.expect("it has seen a message");
-    let again = WebSocket::open(&public, &format!("{target}&mid={mid}"), Mode::Text).await?;
-    collect(again, number, to);
-    Ok(())
+    }
 }
 
 async fn a_stopped_nginx_says_goodbye(setup: Setup) -> TestResult {
-    for signal in [Signal::SIGQUIT, Signal::SIGTERM] {
-        let mut host = setup.clone().workers(2).start()?;
-        let channel = Channel::new();
-        let mut socket = host.subscribe(&channel, Mode::Text).await?;
-        let status = host.nginx.process().end_by(signal);
-        assert!(status.success(), "nginx ended with {status}");
-        let code = socket.closed().await.code;
-        if signal == Signal::SIGQUIT {
-            assert_eq!(code, 1001);
-        }
-    }
+    let mut host = setup.workers(2).start()?;
+    let channel = Channel::new();
+    let mut socket = host.subscribe(&channel, Mode::Text).await?;
+    let polled = Channel::new();
+    let poll = poll(&host.public(), host.target(&polled));
+    host.until_online(std::slice::from_ref(&polled)).await?;
+
+    host.nginx.process().signal(Signal::SIGQUIT);
+    assert_eq!(socket.closed().await.code, 1001);
+    let answer = soon("the poll's end", poll).await??;
+    assert!(matches!(answer.status, 200 | 304), "{answer:?}");
+    // Nobody has to be waited for.
+    let stopped = Instant::now();
+    let status = host.nginx.process().end_by(Signal::SIGQUIT);
+    assert!(status.success(), "nginx ended with {status}");
+    assert!(
+        stopped.elapsed() < Duration::from_secs(3),
+        "it took {:?}",
+        stopped.elapsed()
+    );
     Ok(())
 }

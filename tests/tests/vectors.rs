@@ -1,11 +1,13 @@
 //! The recorded verdicts on channel strings, replayed over real HTTP and WebSockets.
 
 use std::fs;
+use std::time::Duration;
 
 use push_tests::http1::{self, Http1, Request};
-use push_tests::websocket::Mode;
-use push_tests::{Key, Setup, TestResult, WebSocket, both_nginx, builds};
+use push_tests::wait::soon;
+use push_tests::{Key, Setup, TestResult, both_nginx, builds, websocket};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 both_nginx!(channel_strings_get_the_recorded_verdicts);
@@ -46,21 +48,33 @@ async fn channel_strings_get_the_recorded_verdicts(mut setup: Setup) -> TestResu
             poll.send(&Request::get(&format!("/bitrix/sub/{query}")).to_bytes())
                 .await
                 .expect("is sent");
-            // A WebSocket that is accepted answers pings; one that is not is closed.
-            let target = format!("/bitrix/subws/{query}");
-            let mut socket = WebSocket::open(&public, &target, Mode::Text)
-                .await
-                .expect("a handshake");
+            // A WebSocket that is accepted answers pings; one that is not is closed. Without a
+            // library, which would put the query into a form of its own.
+            let mut socket = Http1::connect(&public).await.expect("connects");
+            let handshake = websocket::handshake(&format!("/bitrix/subws/{query}"));
+            let answer = socket.request(&handshake).await.expect("an answer");
+            assert_eq!(answer.status, 101, "{id}: {answer:?}");
+            let mut socket = socket.into_stream();
             if accepted {
                 socket
-                    .ping(b"accepted")
+                    .write_all(&[0x89, 0x80, 0, 0, 0, 0])
                     .await
-                    .unwrap_or_else(|error| panic!("{id}: {error}"));
-                let held = tokio::time::timeout(std::time::Duration::ZERO, poll.response()).await;
+                    .expect("is sent");
+                let mut pong = [0; 2];
+                soon(&id, socket.read_exact(&mut pong))
+                    .await
+                    .expect("still open");
+                assert_eq!(pong, [0x8a, 0], "{id}: a pong");
+                let held = tokio::time::timeout(Duration::ZERO, poll.response()).await;
                 assert!(held.is_err(), "{id}: the poll was answered: {held:?}");
             } else {
-                assert_eq!(socket.closed().await.code, 4010, "{id}");
-                let answer = poll.response().await.expect("an answer");
+                let mut close = Vec::new();
+                soon(&id, socket.read_to_end(&mut close))
+                    .await
+                    .expect("a close");
+                let expected = [b"\x88\x19\x0f\xaa", &b"4010: Wrong Channel Id."[..]].concat();
+                assert_eq!(close, expected, "{id}");
+                let answer = soon(&id, poll.response()).await.expect("an answer");
                 assert_eq!(
                     (answer.status, answer.text()),
                     (400, "4010: Wrong Channel Id."),

@@ -6,10 +6,8 @@ use std::time::Duration;
 use push_link::ToWorker;
 use push_protocol::ChannelKey;
 
-use super::{Exchange, State};
+use super::{Exchange, Peer, State};
 use crate::crowd::Order;
-use crate::outbox::Outbox;
-use crate::router::LinkId;
 use crate::store::Store;
 
 /// What arrives within this time is told to the store together.
@@ -54,7 +52,7 @@ impl<S: Store + 'static> Exchange<S> {
     }
 
     /// `Stats`: online is what has a link here, or had one a moment ago, or has a mark in the store.
-    pub async fn stats(&self, outbox: Rc<Outbox>, req: u32, channels: Vec<ChannelKey>) {
+    pub async fn stats(&self, peer: Rc<Peer>, req: u32, channels: Vec<ChannelKey>) {
         let marks = self.store.online(&channels).await;
         let answer = match marks {
             Ok(mut online) => {
@@ -69,23 +67,32 @@ impl<S: Store + 'static> Exchange<S> {
                 ToWorker::StatsAnswer { req, ok: false, online: Vec::new() }
             }
         };
-        outbox.send(&answer);
+        peer.outbox.send(&answer);
+    }
+
+    /// A link has them no more; those that no other link has have gone.
+    pub(super) fn went(&self, state: &mut State, channels: &[ChannelKey]) {
+        let State { router, presence, .. } = state;
+        for key in channels.iter().filter(|key| !router.is_subscribed(key)) {
+            presence.went(*key, self.now());
+        }
+        self.presence_changed.notify_one();
     }
 
     /// `Connections`.
-    pub fn connections(&self, link: LinkId, channel: ChannelKey, count: u32, limit: u32) {
+    pub fn connections(&self, peer: &Peer, channel: ChannelKey, count: u32, limit: u32) {
         let mut state = self.state.borrow_mut();
         let State { router, crowds, .. } = &mut *state;
         // Without a limit nothing follows from who else has the channel.
         let others = if limit > 0 { router.links_of(&channel) } else { &[] };
-        let orders = crowds.report(link, channel, count, limit, others);
+        let orders = crowds.report(peer.id, channel, count, limit, others);
         state.order(orders);
     }
 
     /// `OldestAnswer`.
-    pub fn oldest_answer(&self, link: LinkId, req: u32, opened: u64) {
+    pub fn oldest_answer(&self, peer: &Peer, req: u32, opened: u64) {
         let mut state = self.state.borrow_mut();
-        let order = state.crowds.answer(link, req, opened);
+        let order = state.crowds.answer(peer.id, req, opened);
         state.order(order);
     }
 }
@@ -93,8 +100,8 @@ impl<S: Store + 'static> Exchange<S> {
 impl State {
     pub(super) fn order(&self, orders: impl IntoIterator<Item = Order>) {
         for (link, frame) in orders {
-            if let Some(outbox) = self.links.0.get(&link) {
-                outbox.send(&frame);
+            if let Some(peer) = self.links.0.get(&link) {
+                peer.outbox.send(&frame);
             }
         }
     }

@@ -12,8 +12,7 @@ use push_link::{PublishItem, ToWorker};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::Exchange;
-use crate::outbox::Outbox;
+use super::{Exchange, Peer};
 use crate::router::LinkId;
 use crate::store::Store;
 
@@ -131,14 +130,14 @@ impl<S: Store + 'static> Exchange<S> {
     }
 
     /// `ServerStats`.
-    pub async fn server_stats(&self, outbox: Rc<Outbox>, req: u32) {
+    pub async fn server_stats(&self, peer: Rc<Peer>, req: u32) {
         let mut all: Vec<Value> = Vec::new();
         let ours = self.gather().await;
         let (others, _) = self.others(&ours).await;
         all.extend(ours.into_iter().map(|(_, object)| object));
         all.extend(others);
         let json = Value::Array(all).to_string().into();
-        outbox.send(&ToWorker::ServerStatsAnswer { req, json });
+        peer.outbox.send(&ToWorker::ServerStatsAnswer { req, json });
     }
 
     /// Leaves this host's statistics in the store, for ever.
@@ -164,8 +163,8 @@ impl<S: Store + 'static> Exchange<S> {
             let req = statistics.asked;
             let state = self.state.borrow();
             statistics.missing = state.links.0.keys().copied().collect();
-            for outbox in state.links.0.values() {
-                outbox.send(&ToWorker::ReportWanted { req });
+            for peer in state.links.0.values() {
+                peer.outbox.send(&ToWorker::ReportWanted { req });
             }
             Rc::clone(&statistics.complete)
         };

@@ -1,29 +1,37 @@
 //! One link: a worker's connection.
 
+use std::future::Future;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use push_link::{Splitter, ToSidecar, ToWorker};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::exchange::{Exchange, Report};
+use crate::exchange::{Exchange, Peer, Report};
 use crate::outbox::Outbox;
-use crate::router::LinkId;
-use crate::store::{Store, Token};
+use crate::store::Store;
 
 /// Read at once, bytes. Frames are slices of this, so it also bounds what a small frame that is kept
 /// holds on to.
 const READ: usize = 64 * 1024;
+/// How long a new connection may take to say hello.
+const HELLO: Duration = Duration::from_secs(10);
 
 /// Runs the link to its end.
 pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S>>) {
     let mut input = Input { stream: Rc::new(stream), splitter: Splitter::new() };
-    let hello = match input.frame().await {
-        Ok(Some(frame)) => frame,
-        Ok(None) => return,
-        Err(error) => {
+    let hello = match timeout(HELLO, input.frame()).await {
+        Ok(Ok(Some(frame))) => frame,
+        Ok(Ok(None)) => return,
+        Ok(Err(error)) => {
             tracing::warn!(%error, "a connection that is no link");
+            return;
+        }
+        Err(_) => {
+            tracing::warn!("a connection that says nothing");
             return;
         }
     };
@@ -36,14 +44,14 @@ pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S
         return refuse(&input.stream, &reason).await;
     }
     exchange.ready().await;
-    let (id, outbox) = exchange.add_link(resume);
+    let peer = exchange.add_link(instance, resume);
+    let id = peer.id;
     exchange.name_link(id, pid);
     tracing::info!(link = id, worker_pid = pid, software, resume, "link up");
     let stream = Rc::clone(&input.stream);
-    let mut link = Link { exchange, id, instance, outbox, requests: JoinSet::new() };
-    let writing = Rc::clone(&link.outbox);
+    let mut link = Link { exchange, peer: Rc::clone(&peer), requests: JoinSet::new() };
     let reason = tokio::select! {
-        ended = writing.write_to(&stream) => match ended {
+        ended = peer.outbox.write_to(&stream) => match ended {
             Ok(reason) => reason.to_owned(),
             Err(error) => error.to_string(),
         },
@@ -52,8 +60,7 @@ pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S
             Err(error) => error.to_string(),
         },
     };
-    link.outbox.close("gone");
-    link.exchange.remove_link(id);
+    link.exchange.remove_link(&peer);
     tracing::info!(link = id, worker_pid = pid, reason, "link down");
 }
 
@@ -84,9 +91,7 @@ impl Input {
 
 struct Link<S> {
     exchange: Rc<Exchange<S>>,
-    id: LinkId,
-    instance: u64,
-    outbox: Rc<Outbox>,
+    peer: Rc<Peer>,
     /// Reads under way; they end with the link. Publishes do not.
     requests: JoinSet<()>,
 }
@@ -106,52 +111,47 @@ impl<S: Store + 'static> Link<S> {
     }
 
     fn handle(&mut self, frame: ToSidecar) -> io::Result<()> {
-        let (exchange, outbox, id) = (Rc::clone(&self.exchange), Rc::clone(&self.outbox), self.id);
+        let (exchange, peer) = (Rc::clone(&self.exchange), Rc::clone(&self.peer));
         match frame {
             ToSidecar::Hello { .. } => return Err(io::Error::other("a second Hello")),
-            ToSidecar::Subscribe { seq, channels, .. } => {
-                exchange.subscribe(id, &outbox, seq, &channels);
-            }
-            ToSidecar::Unsubscribe { channels } => exchange.unsubscribe(id, &channels),
+            ToSidecar::Subscribe { seq, channels } => exchange.subscribe(&peer, seq, &channels),
+            ToSidecar::Unsubscribe { channels } => exchange.unsubscribe(&peer, &channels),
             ToSidecar::Resume { after } => {
-                self.requests.spawn_local(async move { exchange.resume(id, outbox, after).await });
+                self.spawn(async move { exchange.resume(peer, after).await });
             }
             ToSidecar::Recover { req, after, channels } => {
-                self.requests.spawn_local(async move {
-                    exchange.recover(id, outbox, req, after, channels).await;
-                });
+                self.spawn(async move { exchange.recover(peer, req, after, channels).await })
             }
             ToSidecar::Publish { seq, counted, messages } => {
-                let token = Token { instance: self.instance, seq };
-                exchange.count_publish(id, counted, &messages);
-                exchange.publish(outbox, token, messages);
+                exchange.count_publish(peer.id, counted, &messages);
+                exchange.publish(peer, seq, messages);
             }
             ToSidecar::Connections { channel, count, limit } => {
-                exchange.connections(id, channel, count, limit);
+                exchange.connections(&peer, channel, count, limit);
             }
-            ToSidecar::OldestAnswer { req, opened } => exchange.oldest_answer(id, req, opened),
+            ToSidecar::OldestAnswer { req, opened } => exchange.oldest_answer(&peer, req, opened),
             ToSidecar::Report { req, websockets, polls, channels, limits } => {
                 let report = Report { websockets, polls, channels, limits };
-                exchange.reported(id, req, report);
+                exchange.reported(peer.id, req, report);
             }
             ToSidecar::ServerStats { req } => {
-                exchange.count_request(id, "serverStats");
-                self.requests.spawn_local(async move { exchange.server_stats(outbox, req).await });
+                exchange.count_request(peer.id, "serverStats");
+                self.spawn(async move { exchange.server_stats(peer, req).await });
             }
             ToSidecar::Stats { req, channels } => {
-                exchange.count_request(id, "channelStats");
-                self.requests.spawn_local(async move {
-                    exchange.stats(outbox, req, channels).await;
-                });
+                exchange.count_request(peer.id, "channelStats");
+                self.spawn(async move { exchange.stats(peer, req, channels).await });
             }
             ToSidecar::Newest { req, channels } => {
-                self.requests.spawn_local(async move {
-                    exchange.newest(id, outbox, req, channels).await;
-                });
+                self.spawn(async move { exchange.newest(peer, req, channels).await });
             }
-            ToSidecar::Ping => outbox.send(&ToWorker::Pong),
+            ToSidecar::Ping => peer.outbox.send(&ToWorker::Pong),
         }
         Ok(())
+    }
+
+    fn spawn(&mut self, request: impl Future<Output = ()> + 'static) {
+        self.requests.spawn_local(request);
     }
 }
 
@@ -166,5 +166,5 @@ async fn refuse(stream: &UnixStream, reason: &str) {
             () = outbox.flushed() => {}
         }
     };
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), flushed).await;
+    let _ = timeout(Duration::from_secs(1), flushed).await;
 }

@@ -17,6 +17,10 @@ pub type UnixMillis = u64;
 /// allocator overhead. Measured roughly; it only has to keep the limit honest for small messages.
 const OVERHEAD_PER_MESSAGE: usize = 160;
 const OVERHEAD_PER_RECEIVER: usize = 64;
+/// Tokens remembered at most: ten seconds of 25,000 publishes each.
+const MAX_TOKENS: usize = 1 << 18;
+/// The share of the limit that live-only messages may take: a flood of them costs no history.
+const LIVE_SHARE: usize = 4;
 
 struct Stored {
     outgoing: Bytes,
@@ -41,6 +45,9 @@ pub struct Queues {
     counter: u64,
     max_bytes: usize,
     bytes: usize,
+    /// Live-only messages in the order of their ids, and what they cost; may name some that are gone.
+    live: VecDeque<Mid>,
+    live_bytes: usize,
     messages: BTreeMap<Mid, Stored>,
     /// Ascending ids of listed messages.
     lists: HashMap<ChannelKey, VecDeque<Mid>, RandomState>,
@@ -60,6 +67,8 @@ impl Queues {
             counter: now_micros % 1_000_000,
             max_bytes,
             bytes: 0,
+            live: VecDeque::new(),
+            live_bytes: 0,
             messages: BTreeMap::new(),
             lists: HashMap::default(),
             expiring: BTreeSet::new(),
@@ -127,6 +136,9 @@ impl Queues {
             for key in &receivers {
                 self.lists.entry(*key).or_default().push_back(id);
             }
+        } else {
+            self.live.push_back(id);
+            self.live_bytes += stored.cost();
         }
         self.bytes += stored.cost();
         self.expiring.insert((stored.expires, id));
@@ -206,10 +218,12 @@ impl Queues {
             }
             self.remove(id);
         }
-        while self.token_ages.front().is_some_and(|(until, _)| *until <= now) {
-            if let Some((_, token)) = self.token_ages.pop_front() {
-                self.tokens.remove(&token);
+        while let Some(&(until, token)) = self.token_ages.front() {
+            if until > now && self.token_ages.len() <= MAX_TOKENS {
+                break;
             }
+            self.token_ages.pop_front();
+            self.tokens.remove(&token);
         }
     }
 
@@ -219,6 +233,12 @@ impl Queues {
     }
 
     fn make_room(&mut self) {
+        while self.live_bytes > self.max_bytes / LIVE_SHARE {
+            let Some(id) = self.live.pop_front() else {
+                break;
+            };
+            self.remove(id);
+        }
         while self.bytes > self.max_bytes {
             let Some((&id, _)) = self.messages.first_key_value() else {
                 break;
@@ -234,6 +254,11 @@ impl Queues {
         self.bytes -= stored.cost();
         self.expiring.remove(&(stored.expires, id));
         if !stored.listed {
+            self.live_bytes -= stored.cost();
+            // They all live equally long, so this is the first, unless the clock went back.
+            while self.live.front().is_some_and(|first| *first <= id) {
+                self.live.pop_front();
+            }
             return;
         }
         for key in &stored.receivers {
@@ -318,6 +343,22 @@ mod tests {
         assert_eq!(history.messages.len(), queues.messages.len());
         assert_eq!(history.messages.last().map(|m| m.0), Some(queues.last_id()));
         assert!(history.messages.len() > 5);
+    }
+
+    #[test]
+    fn a_flood_of_live_only_messages_costs_no_history() {
+        let mut queues = Queues::new(NOW * 1000, 40_000);
+        queues.publish(NOW, token(0), &[item(600, &[1], "kept")], |_| ());
+        for seq in 1..1000 {
+            queues.publish(NOW, token(seq), &[item(0, &[1], "live")], |_| ());
+        }
+        let history = queues.history(NOW, &[key(1)], Mid::ZERO, Caps::SUBSCRIBER);
+        assert_eq!(history.messages.len(), 1);
+        let missed = queues.missed(NOW, &[key(1)], Mid::ZERO, None).messages;
+        assert!((10..100).contains(&missed.len()), "{}", missed.len());
+        assert_eq!(missed.last().map(|m| m.id), Some(queues.last_id()));
+        queues.expire(NOW + RECOVERY_SECONDS * 1000);
+        assert!(queues.live.is_empty() && queues.live_bytes == 0);
     }
 
     #[test]

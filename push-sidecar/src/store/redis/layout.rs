@@ -7,20 +7,36 @@ use push_protocol::{ChannelKey, Mid};
 pub const START_DATE: &str = "server:startdate";
 /// Counter of the ids.
 pub const COUNTER: &str = "server:messagecounter";
-/// Pattern of the announcement channels of all processes.
-pub const ANNOUNCEMENTS: &str = "pushserver:*";
 /// Stream of what was announced in the last minute: entry `<start date>-<counter>`, field `r` the
 /// receivers (17 bytes each: kind, id), for live-only messages field `o` the `OutgoingMessage`.
 pub const LOG: &str = "bxpush:log";
 
-/// Where is told which online marks were taken away: 17 bytes each, kind and id.
-pub const CLEARED: &str = "bxpush:cleared";
 /// Hash of the processes' statistics, by their names.
 pub const STATISTICS: &str = "stats";
 
+/// Where is told which online marks of a database were taken away: 17 bytes each, kind and id.
+pub fn cleared_channel(database: i64) -> String {
+    format!("bxpush:cleared:{database}")
+}
+
+/// What the announcement channels of all processes on a database begin with. Redis does not
+/// separate channels by database, and the reference knows database 0 only: the others have names of
+/// their own, so that each database is a store of its own.
+fn announcements(database: i64) -> String {
+    match database {
+        0 => "pushserver:".to_owned(),
+        n => format!("bxpush:{n}:"),
+    }
+}
+
 /// The announcement channel of a process.
-pub fn announcement_channel(uid: &str) -> String {
-    format!("pushserver:{uid}")
+pub fn announcement_channel(database: i64, uid: &str) -> String {
+    announcements(database) + uid
+}
+
+/// Pattern of the announcement channels of all processes.
+pub fn announcement_pattern(database: i64) -> String {
+    announcements(database) + "*"
 }
 
 /// Where a process proves its subscription alive.

@@ -69,6 +69,7 @@ pub struct RedisStore {
     publisher: Rc<Publisher>,
     history: LuaScript,
     online_ttl: u64,
+    database: i64,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -83,12 +84,13 @@ impl RedisStore {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let uid = random::uid();
+        let database = client.get_connection_info().redis_settings().db();
         let (events, receiver) = mpsc::unbounded_channel();
         let floor = Rc::new(Floor::default());
         let commands = Rc::new(Commands::new(client.clone(), options.command_timeout));
         let publisher = Rc::new(Publisher::new(
             Rc::clone(&commands),
-            layout::announcement_channel(&uid),
+            layout::announcement_channel(database, &uid),
             options.channel_ttl,
             Rc::clone(&floor),
         ));
@@ -107,7 +109,7 @@ impl RedisStore {
         ];
         let history = LuaScript::new(include_str!("history.lua"));
         let online_ttl = options.online_ttl;
-        Ok((Self { commands, publisher, history, online_ttl, tasks }, receiver))
+        Ok((Self { commands, publisher, history, online_ttl, database, tasks }, receiver))
     }
 }
 
@@ -168,7 +170,9 @@ impl Store for RedisStore {
         }
         self.commands.run(&delete).await?;
         let mut tell = Cmd::new();
-        tell.arg("PUBLISH").arg(layout::CLEARED).arg(layout::pack_receivers(channels.iter()));
+        tell.arg("PUBLISH")
+            .arg(layout::cleared_channel(self.database))
+            .arg(layout::pack_receivers(channels.iter()));
         self.commands.run(&tell).await.map(drop)
     }
 

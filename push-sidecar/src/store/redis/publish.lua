@@ -116,6 +116,7 @@ for _, publish in ipairs(fresh) do
     counter = counter + count
 end
 for index, original in pairs(repeats) do replies[index] = replies[original] end
-call('XTRIM', 'bxpush:log', 'MINID', '~', ARGV[7])
-call('EXPIRE', 'bxpush:log', keep)
+-- What was stored is stored, whatever becomes of the tidying.
+redis.pcall('XTRIM', 'bxpush:log', 'MINID', '~', ARGV[7])
+redis.pcall('EXPIRE', 'bxpush:log', keep)
 return replies

@@ -84,6 +84,7 @@ impl Subscription {
             Err(_) => return "no answer while subscribing".into(),
         };
         let nonce = random::uid();
+        let cleared = layout::cleared_channel(self.database());
         let mut stream = connection.on_message();
         let mut probe: Option<Probe> = Some(Box::pin(self.ask_position(position, nonce.clone())));
         let mut patience = Instant::now() + self.timing.probe_patience;
@@ -97,7 +98,7 @@ impl Subscription {
                 biased;
                 message = stream.next() => {
                     let Some(message) = message else { return "connection closed".into() };
-                    if message.get_channel_name() == layout::CLEARED {
+                    if message.get_channel_name() == cleared {
                         let channels = layout::unpack_receivers(message.get_payload_bytes());
                         let _ = self.events.send(StoreEvent::Cleared(channels.collect()));
                         continue;
@@ -130,11 +131,15 @@ impl Subscription {
         }
     }
 
+    fn database(&self) -> i64 {
+        self.client.get_connection_info().redis_settings().db()
+    }
+
     async fn subscribe(&self) -> redis::RedisResult<PubSub> {
         let mut connection = self.client.get_async_pubsub().await?;
-        connection.psubscribe(layout::ANNOUNCEMENTS).await?;
+        connection.psubscribe(layout::announcement_pattern(self.database())).await?;
         connection.subscribe(layout::probe_channel(&self.uid)).await?;
-        connection.subscribe(layout::CLEARED).await?;
+        connection.subscribe(layout::cleared_channel(self.database())).await?;
         Ok(connection)
     }
 

@@ -1,0 +1,317 @@
+//! The one engine of a worker process, and when it is called.
+//!
+//! Every call into the engine goes through [`enter`], which borrows it for that call. The engine
+//! acts through [`Nginx`], which only writes to sockets and takes notes; nginx's functions that
+//! could run a callback (finalizing a request, closing a connection) are called when the borrow
+//! has ended. So the engine is never entered from within itself, and should it ever be, the inner
+//! call is refused with a line in the log.
+
+use std::cell::RefCell;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use push_protocol::ChannelKey;
+use push_protocol::request::Publication;
+use push_worker::{Conn, Engine, Format, Level, Request, SessionId, SettingsId, Subscriber};
+
+use crate::handlers::Upgrade;
+use crate::host::{Deferred, Nginx};
+use crate::location::Location;
+use crate::ngx::event::{Task, arm, post};
+use crate::ngx::{connection, link, log, time, waiting};
+
+/// What the sidecar is told of us.
+const SOFTWARE: &str = concat!("ngx_http_bx_push_module ", env!("CARGO_PKG_VERSION"));
+
+/// A sidecar that can't be reached is complained about this often, milliseconds.
+const COMPLAIN_EVERY: u64 = 60_000;
+
+/// If it is for another reason, this often.
+const COMPLAIN_ANEW: u64 = 1_000;
+
+struct Worker {
+    engine: Engine,
+    host: Nginx,
+    sidecar: PathBuf,
+    /// When it was last said that the sidecar can't be reached, and why.
+    complained: Option<(u64, String)>,
+    /// nginx has asked this worker to leave.
+    leaving: bool,
+}
+
+thread_local! {
+    static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+}
+
+/// Calls the engine. `None`: there is none.
+fn enter<R>(call: impl FnOnce(&mut Worker) -> R) -> Option<R> {
+    WORKER.with(|cell| {
+        let Ok(mut worker) = cell.try_borrow_mut() else {
+            log::alert(format_args!(
+                "push module: the engine was entered from within itself"
+            ));
+            return None;
+        };
+        let worker = worker.as_mut()?;
+        let result = call(worker);
+        worker.settle();
+        Some(result)
+    })
+}
+
+impl Worker {
+    /// After every call: the timer follows the engine's deadline. While the worker leaves it holds
+    /// the process until everybody has been told.
+    fn settle(&mut self) {
+        let next = self.engine.next_deadline();
+        if !self.leaving {
+            return arm(next, false);
+        }
+        if !self.host.deferred.is_empty() {
+            arm(Some(time::monotonic_ms()), true);
+        } else if self.engine.busy() > 0 {
+            arm(next, true);
+        } else {
+            // Nothing keeps the process, and it must not leave the socket open.
+            arm(None, false);
+            link::close();
+        }
+    }
+
+    fn link_failed(&mut self, what: &str) {
+        self.engine.link_down(&mut self.host);
+        let now = time::monotonic_ms();
+        if self.leaving
+            || self.complained.as_ref().is_some_and(|(at, why)| {
+                now < at
+                    + if why == what {
+                        COMPLAIN_EVERY
+                    } else {
+                        COMPLAIN_ANEW
+                    }
+            })
+        {
+            return;
+        }
+        self.complained = Some((now, what.to_owned()));
+        log::line(
+            Level::Error,
+            format_args!(
+                "push sidecar at unix:{}: {what}; trying again",
+                self.sidecar.display()
+            ),
+        );
+    }
+}
+
+/// A worker process starts.
+pub fn start(sidecar: &Path) {
+    // The pid and the time make it differ from every other worker's, whatever the seed.
+    let instance = RandomState::new().hash_one((std::process::id(), SystemTime::now()));
+    let worker = Worker {
+        engine: Engine::new(instance, std::process::id(), SOFTWARE),
+        host: Nginx::default(),
+        sidecar: sidecar.to_owned(),
+        complained: None,
+        leaving: false,
+    };
+    WORKER.with(|cell| cell.replace(Some(worker)));
+    enter(|w| w.engine.start(&mut w.host));
+    // Now: nginx waits for a first event before it looks at posted ones.
+    deferred();
+}
+
+/// The process ends now. Whoever is still there is told as well as can be.
+pub fn stop() {
+    enter(|w| {
+        w.leaving = true;
+        w.engine.leave_all(&mut w.host);
+    });
+    deferred();
+    link::close();
+    WORKER.with(|cell| cell.replace(None));
+}
+
+/// The process is asked to leave: everybody is told, publishes under way are finished.
+pub fn leave() {
+    enter(|w| {
+        w.leaving = true;
+        w.engine.leave_all(&mut w.host);
+    });
+    // Now: nginx looks for timers before it looks at posted events again.
+    deferred();
+}
+
+/// The time to leave is up.
+pub fn out_of_patience() {
+    enter(|w| w.engine.link_down(&mut w.host));
+    link::close();
+}
+
+/// The engine's name of a location.
+pub fn settings(location: &Location) -> Option<SettingsId> {
+    if let Some(id) = location.id.get() {
+        return Some(id);
+    }
+    let id = enter(|w| w.engine.add_settings(location.settings.clone()))?;
+    location.id.set(Some(id));
+    Some(id)
+}
+
+// WebSockets ------------------------------------------------------------------------------------
+
+/// A WebSocket is detached; `early` is what the client has sent behind its handshake.
+pub fn open_websocket(conn: Conn, upgrade: Upgrade, early: &[u8]) -> Option<SessionId> {
+    enter(|w| {
+        let session =
+            w.engine
+                .open_websocket(&mut w.host, conn, upgrade.settings, upgrade.subscriber);
+        if !early.is_empty() {
+            w.engine.received(&mut w.host, session, early);
+        }
+        session
+    })
+}
+
+/// Bytes came in on a WebSocket. True: more are welcome.
+pub fn received(session: SessionId, bytes: &[u8]) -> bool {
+    enter(|w| w.engine.received(&mut w.host, session, bytes)).is_some()
+}
+
+/// A WebSocket has room again.
+pub fn writable(session: SessionId) {
+    enter(|w| w.engine.writable(&mut w.host, session));
+}
+
+/// A WebSocket's peer is gone.
+pub fn ended(session: SessionId) {
+    enter(|w| w.engine.ended(&mut w.host, session));
+}
+
+/// nginx asks this WebSocket to leave.
+pub fn leave_one(session: SessionId) {
+    enter(|w| w.engine.leave(&mut w.host, session));
+}
+
+/// A session's connection or request is freed.
+pub fn forget(session: SessionId) {
+    enter(|w| w.engine.forget(&mut w.host, session));
+}
+
+// Requests --------------------------------------------------------------------------------------
+
+/// A long poll begins.
+pub fn open_poll(request: Request, subscriber: Subscriber) -> Option<SessionId> {
+    enter(|w| w.engine.open_poll(&mut w.host, request, subscriber))
+}
+
+/// Messages are to be published; returns the engine's name for that.
+pub fn publish(request: Request, messages: Vec<Publication>) -> Option<u64> {
+    enter(|w| w.engine.publish(&mut w.host, Some(request), messages))
+}
+
+/// A question; returns the engine's name for it.
+pub fn channel_stats(request: Request, channels: Vec<ChannelKey>, format: Format) -> Option<u64> {
+    enter(|w| {
+        w.engine
+            .channel_stats(&mut w.host, request, channels, format)
+    })
+}
+
+/// The request behind a publish or a question is freed.
+pub fn abandon(name: u64) {
+    enter(|w| w.engine.abandon(name));
+}
+
+// The link --------------------------------------------------------------------------------------
+
+/// Bytes came in on the link. True: more are welcome.
+pub fn link_received(bytes: &[u8]) -> bool {
+    let going_on = enter(|w| {
+        w.host.link_given_up = false;
+        w.engine.link_received(&mut w.host, bytes);
+        !w.host.link_given_up
+    });
+    going_on.unwrap_or(false)
+}
+
+/// The link is gone.
+pub fn link_broken(what: &str) {
+    link::close();
+    enter(|w| w.link_failed(what));
+}
+
+/// Sends on the link what its socket takes.
+pub fn flush() {
+    let sent = enter(|w| {
+        while !w.engine.link_output().is_empty() {
+            match link::send(w.engine.link_output())? {
+                0 => break,
+                sent => w.engine.link_sent(sent),
+            }
+        }
+        Ok::<(), push_worker::Broken>(())
+    });
+    if let Some(Err(_)) = sent {
+        link_broken("the connection broke");
+    }
+}
+
+fn connect() {
+    let Some(path) = enter(|w| w.sidecar.clone()) else {
+        return;
+    };
+    match link::connect(&path) {
+        Ok(()) => {
+            enter(|w| {
+                w.complained = None;
+                w.engine.link_up(&mut w.host);
+            });
+        }
+        Err(error) => {
+            let remedy = match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                    ": is push-sidecar running, and with this socket?"
+                }
+                io::ErrorKind::PermissionDenied => ": may nginx's workers write to this socket?",
+                _ => "",
+            };
+            enter(|w| w.link_failed(&format!("{error}{remedy}")));
+        }
+    }
+}
+
+// Tasks -----------------------------------------------------------------------------------------
+
+/// Does what the engine has asked for.
+pub fn deferred() {
+    while let Some(batch) = enter(|w| std::mem::take(&mut w.host.deferred))
+        && !batch.is_empty()
+    {
+        for what in batch {
+            match what {
+                Deferred::Close(conn) => connection::close(conn),
+                Deferred::FinishWrites(conn) => connection::finish_writes(conn),
+                Deferred::Respond(request, response) => waiting::respond(request, response),
+                Deferred::Connect => connect(),
+                Deferred::CloseLink => link::close(),
+            }
+        }
+    }
+}
+
+/// Goes on with fan-outs.
+pub fn run() {
+    if enter(|w| w.engine.run(&mut w.host)) == Some(true) {
+        post(Task::Run);
+    }
+}
+
+/// Does what is due.
+pub fn tick() {
+    enter(|w| w.engine.tick(&mut w.host));
+    // While the worker leaves, the timer stands in for the posted event.
+    deferred();
+}
