@@ -79,10 +79,11 @@ async fn everything_works_over_http2(setup: Setup) -> TestResult {
     assert_eq!(text[0].body, large);
 
     // A poll that its client gives up leaves the connection usable.
-    let idle = host.target(&Channel::new());
+    let idle = Channel::new();
+    let target = host.target(&idle);
     tokio::select! {
-        answer = public.request("GET", &idle, &[], Vec::new()) => panic!("{answer:?}"),
-        outcome = host.until_online(&channels) => outcome?,
+        answer = public.request("GET", &target, &[], Vec::new()) => panic!("{answer:?}"),
+        outcome = host.until_online(std::slice::from_ref(&idle)) => outcome?,
     }
     let answer = public
         .request("GET", "/bitrix/sub/?CHANNEL_ID=bad", &[], Vec::new())
