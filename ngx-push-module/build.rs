@@ -9,10 +9,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed=DEP_NGINX_FEATURES");
     let known = env::var("DEP_NGINX_FEATURES_CHECK").unwrap_or_else(|_| "any()".to_owned());
     println!("cargo::rustc-check-cfg=cfg(ngx_feature, values({known}))");
-    for feature in env::var("DEP_NGINX_FEATURES")
-        .iter()
-        .flat_map(|all| all.split(','))
-    {
+    for feature in env::var("DEP_NGINX_FEATURES").iter().flat_map(|all| all.split(',')) {
         println!("cargo::rustc-cfg=ngx_feature=\"{}\"", feature.trim());
     }
 }

@@ -39,11 +39,7 @@ const LEVELS: usize = HTTP | SERVER | LOCATION;
 /// All of them.
 pub const DIRECTIVES: &[Directive] = &[
     level(c"bx_push", LOCATION, role),
-    Directive {
-        name: c"bx_push_sidecar",
-        contexts: HTTP,
-        set: Set::Main(sidecar),
-    },
+    Directive { name: c"bx_push_sidecar", contexts: HTTP, set: Set::Main(sidecar) },
     level(c"bx_push_security_key", LEVELS, key),
     level(c"bx_push_security_key_file", LEVELS, key_file),
     level(c"bx_push_signature_algorithm", LEVELS, |_, conf, value| {
@@ -54,16 +50,15 @@ pub const DIRECTIVES: &[Directive] = &[
     level(c"bx_push_max_payload", LEVELS, |_, conf, value| {
         once(&mut conf.max_payload, size(value, 1024, 32 << 20)?)
     }),
-    level(
-        c"bx_push_max_messages_per_request",
-        LEVELS,
-        |_, conf, value| once(&mut conf.max_messages, number(value, 1, 10_000)?),
-    ),
-    level(
-        c"bx_push_max_channels_per_request",
-        LEVELS,
-        |_, conf, value| once(&mut conf.max_channels, number(value, 1, 10_000)?),
-    ),
+    level(c"bx_push_max_messages_per_request", LEVELS, |_, conf, value| {
+        once(&mut conf.max_messages, number(value, 1, 10_000)?)
+    }),
+    level(c"bx_push_max_channels_per_request", LEVELS, |_, conf, value| {
+        once(&mut conf.max_channels, number(value, 1, 10_000)?)
+    }),
+    level(c"bx_push_max_connections_per_channel", LEVELS, |_, conf, value| {
+        once(&mut conf.max_connections, number(value, 1, 1_000_000)? as u32)
+    }),
     level(c"bx_push_poll_timeout", LEVELS, |_, conf, value| {
         once(&mut conf.poll_timeout, milliseconds(value, 1_000, DAY)?)
     }),
@@ -86,11 +81,7 @@ const fn level(
     contexts: usize,
     set: fn(&Conf<'_>, &mut LocationConf, &[u8]) -> Result<(), String>,
 ) -> Directive {
-    Directive {
-        name,
-        contexts,
-        set: Set::Level(set),
-    }
+    Directive { name, contexts, set: Set::Level(set) }
 }
 
 fn role(conf: &Conf<'_>, level: &mut LocationConf, value: &[u8]) -> Result<(), String> {
@@ -112,23 +103,15 @@ const MAX_SOCKET_PATH: usize = 107;
 
 fn sidecar(_: &Conf<'_>, main: &mut MainConf, value: &[u8]) -> Result<(), String> {
     let shown = String::from_utf8_lossy(value);
-    let Some(path) = value
-        .strip_prefix(b"unix:")
-        .filter(|path| path.starts_with(b"/"))
-    else {
-        return Err(format!(
-            "has an invalid address \"{shown}\", want unix:/path"
-        ));
+    let Some(path) = value.strip_prefix(b"unix:").filter(|path| path.starts_with(b"/")) else {
+        return Err(format!("has an invalid address \"{shown}\", want unix:/path"));
     };
     if path.len() > MAX_SOCKET_PATH || path.ends_with(b"/") || path.contains(&0) {
         return Err(format!(
             "has an invalid address \"{shown}\", a socket's path has at most {MAX_SOCKET_PATH} bytes"
         ));
     }
-    once(
-        &mut main.sidecar,
-        PathBuf::from(std::ffi::OsStr::from_bytes(path)),
-    )
+    once(&mut main.sidecar, PathBuf::from(std::ffi::OsStr::from_bytes(path)))
 }
 
 /// A key below this length can be found by trying.
@@ -172,9 +155,7 @@ fn read_key(path: &Path) -> std::io::Result<(Vec<u8>, u32)> {
     let file = fs::File::open(path)?;
     let meta = file.metadata()?;
     if meta.len() > MAX_KEY_FILE {
-        return Err(std::io::Error::other(format!(
-            "larger than {MAX_KEY_FILE} bytes"
-        )));
+        return Err(std::io::Error::other(format!("larger than {MAX_KEY_FILE} bytes")));
     }
     let mut bytes = Vec::new();
     file.take(MAX_KEY_FILE).read_to_end(&mut bytes)?;
@@ -220,17 +201,12 @@ fn milliseconds(value: &[u8], min: u64, max: u64) -> Result<u64, String> {
 }
 
 fn number(value: &[u8], min: usize, max: usize) -> Result<usize, String> {
-    let number = std::str::from_utf8(value)
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
     within(value, number.ok_or_else(|| invalid(value))?, min, max, "")
 }
 
 fn invalid(value: &[u8]) -> String {
-    format!(
-        "has an invalid value \"{}\"",
-        String::from_utf8_lossy(value)
-    )
+    format!("has an invalid value \"{}\"", String::from_utf8_lossy(value))
 }
 
 fn within<T: PartialOrd + std::fmt::Display>(
@@ -243,7 +219,5 @@ fn within<T: PartialOrd + std::fmt::Display>(
     if (min <= value) && (value <= max) {
         return Ok(value);
     }
-    Err(format!("{}, want {min} to {max} {unit}", invalid(text))
-        .trim_end()
-        .to_owned())
+    Err(format!("{}, want {min} to {max} {unit}", invalid(text)).trim_end().to_owned())
 }

@@ -29,9 +29,16 @@ pub enum Action {
         max: usize,
     },
     /// These are published; it is answered when they are stored.
-    Publish(Vec<Publication>),
+    Publish {
+        /// What is published.
+        messages: Vec<Publication>,
+        /// It counts as a request in the daily counters: a batch does, a text does not.
+        counted: bool,
+    },
     /// It is told which of these are online.
     ChannelStats(Vec<ChannelKey>, Format),
+    /// It is told how the servers do.
+    ServerStats(Format),
 }
 
 /// A handshake that passed.
@@ -58,7 +65,7 @@ pub fn content(request: &Request<'_>, location: &Location) -> Action {
         Role::Sub => sub::content(request, location, settings),
         Role::Pub => publish::content(request, location),
         Role::Rest => publish::client_content(request, location),
-        Role::Stat => not_found(),
+        Role::Stat => publish::server_stats(request),
     }
 }
 
@@ -83,12 +90,9 @@ fn now() -> u32 {
 
 fn carry_out(command: Command) -> Action {
     match command {
-        Command::Publish(messages) => Action::Publish(messages),
+        Command::Publish(messages) => Action::Publish { messages, counted: true },
         Command::ChannelStats(channels) => Action::ChannelStats(channels, Format::Binary),
-        // Not served yet.
-        Command::ServerStats => {
-            Action::Respond(Response::error(push_protocol::ApiError::WrongCommand))
-        }
+        Command::ServerStats => Action::ServerStats(Format::Binary),
     }
 }
 

@@ -16,9 +16,6 @@ mod directives;
 mod handlers;
 mod host;
 mod location;
-#[allow(
-    unsafe_code,
-    reason = "the only room where nginx's pointers are touched"
-)]
+#[allow(unsafe_code, reason = "the only room where nginx's pointers are touched")]
 mod ngx;
 mod worker;

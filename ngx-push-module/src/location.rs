@@ -106,6 +106,8 @@ pub struct LocationConf {
     pub max_messages: Option<usize>,
     /// `bx_push_max_channels_per_request`
     pub max_channels: Option<usize>,
+    /// `bx_push_max_connections_per_channel`
+    pub max_connections: Option<u32>,
     /// `bx_push_poll_timeout`, milliseconds
     pub poll_timeout: Option<u64>,
     /// `bx_push_ping_interval`, milliseconds
@@ -129,6 +131,7 @@ impl LocationConf {
         self.max_payload = self.max_payload.or(outer.max_payload);
         self.max_messages = self.max_messages.or(outer.max_messages);
         self.max_channels = self.max_channels.or(outer.max_channels);
+        self.max_connections = self.max_connections.or(outer.max_connections);
         self.poll_timeout = self.poll_timeout.or(outer.poll_timeout);
         self.ping_interval = self.ping_interval.or(outer.ping_interval);
         self.message_ttl = self.message_ttl.or(outer.message_ttl);
@@ -148,11 +151,8 @@ impl LocationConf {
                 role.name()
             ));
         }
-        self.location = Some(Rc::new(Location {
-            role: *role,
-            settings: self.settings(),
-            id: Cell::new(None),
-        }));
+        self.location =
+            Some(Rc::new(Location { role: *role, settings: self.settings(), id: Cell::new(None) }));
         Ok(())
     }
 
@@ -170,6 +170,7 @@ impl LocationConf {
                 message_ttl: self.message_ttl.unwrap_or(default.limits.message_ttl),
             },
             max_payload: self.max_payload.unwrap_or(default.max_payload),
+            max_connections: self.max_connections.unwrap_or(default.max_connections),
             poll_timeout: self.poll_timeout.unwrap_or(default.poll_timeout),
             ping_interval: self.ping_interval.unwrap_or(default.ping_interval),
             max_queue: self.max_queue.unwrap_or(default.max_queue),

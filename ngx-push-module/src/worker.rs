@@ -49,9 +49,7 @@ thread_local! {
 fn enter<R>(call: impl FnOnce(&mut Worker) -> R) -> Option<R> {
     WORKER.with(|cell| {
         let Ok(mut worker) = cell.try_borrow_mut() else {
-            log::alert(format_args!(
-                "push module: the engine was entered from within itself"
-            ));
+            log::alert(format_args!("push module: the engine was entered from within itself"));
             return None;
         };
         let worker = worker.as_mut()?;
@@ -85,12 +83,7 @@ impl Worker {
         let now = time::monotonic_ms();
         if self.leaving
             || self.complained.as_ref().is_some_and(|(at, why)| {
-                now < at
-                    + if why == what {
-                        COMPLAIN_EVERY
-                    } else {
-                        COMPLAIN_ANEW
-                    }
+                now < at + if why == what { COMPLAIN_EVERY } else { COMPLAIN_ANEW }
             })
         {
             return;
@@ -98,10 +91,7 @@ impl Worker {
         self.complained = Some((now, what.to_owned()));
         log::line(
             Level::Error,
-            format_args!(
-                "push sidecar at unix:{}: {what}; trying again",
-                self.sidecar.display()
-            ),
+            format_args!("push sidecar at unix:{}: {what}; trying again", self.sidecar.display()),
         );
     }
 }
@@ -166,8 +156,7 @@ pub fn settings(location: &Location) -> Option<SettingsId> {
 pub fn open_websocket(conn: Conn, upgrade: Upgrade, early: &[u8]) -> Option<SessionId> {
     enter(|w| {
         let session =
-            w.engine
-                .open_websocket(&mut w.host, conn, upgrade.settings, upgrade.subscriber);
+            w.engine.open_websocket(&mut w.host, conn, upgrade.settings, upgrade.subscriber);
         if !early.is_empty() {
             w.engine.received(&mut w.host, session, early);
         }
@@ -208,16 +197,18 @@ pub fn open_poll(request: Request, subscriber: Subscriber) -> Option<SessionId> 
 }
 
 /// Messages are to be published; returns the engine's name for that.
-pub fn publish(request: Request, messages: Vec<Publication>) -> Option<u64> {
-    enter(|w| w.engine.publish(&mut w.host, Some(request), messages))
+pub fn publish(request: Request, counted: bool, messages: Vec<Publication>) -> Option<u64> {
+    enter(|w| w.engine.publish(&mut w.host, request, counted, messages))
 }
 
 /// A question; returns the engine's name for it.
 pub fn channel_stats(request: Request, channels: Vec<ChannelKey>, format: Format) -> Option<u64> {
-    enter(|w| {
-        w.engine
-            .channel_stats(&mut w.host, request, channels, format)
-    })
+    enter(|w| w.engine.channel_stats(&mut w.host, request, channels, format))
+}
+
+/// A question about the servers; returns the engine's name for it.
+pub fn server_stats(request: Request, format: Format) -> Option<u64> {
+    enter(|w| w.engine.server_stats(&mut w.host, request, format))
 }
 
 /// The request behind a publish or a question is freed.

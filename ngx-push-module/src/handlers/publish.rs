@@ -13,17 +13,11 @@ use crate::ngx::request::{Method, Request};
 /// The backend's request has come.
 pub fn content(request: &Request<'_>, location: &Location) -> Action {
     match request.method() {
-        Method::Post => Action::ReadBody {
-            max: location.settings.max_payload,
-        },
+        Method::Post => Action::ReadBody { max: location.settings.max_payload },
         Method::Get => {
             let query = Query::parse(request.query());
             let list = list(&query, location);
-            let format = if query.binary {
-                Format::Binary
-            } else {
-                Format::Text
-            };
+            let format = if query.binary { Format::Binary } else { Format::Text };
             match request::channel_stats(list.as_ref(), &location.settings.limits) {
                 Ok(channels) => Action::ChannelStats(channels, format),
                 Err(error) => Action::Respond(Response::error(error)),
@@ -48,7 +42,7 @@ pub fn body(request: &Request<'_>, location: &Location, body: &[u8]) -> Action {
         Some(list) if !body.is_empty() => {
             let expiry = request.header("Message-Expiry");
             let message = request::text(list.receivers(), body, expiry, limits, now());
-            Action::Publish(vec![message])
+            Action::Publish { messages: vec![message], counted: false }
         }
         _ => done(),
     }
@@ -57,9 +51,7 @@ pub fn body(request: &Request<'_>, location: &Location, body: &[u8]) -> Action {
 /// A client's request has come.
 pub fn client_content(request: &Request<'_>, location: &Location) -> Action {
     match request.method() {
-        Method::Post => Action::ReadBody {
-            max: location.settings.max_payload,
-        },
+        Method::Post => Action::ReadBody { max: location.settings.max_payload },
         _ => not_found(),
     }
 }
@@ -76,6 +68,17 @@ pub fn client_body(request: &Request<'_>, location: &Location, body: &[u8]) -> A
     match request::client(body, &settings.limits, &settings.verifier, public_id, now()) {
         Ok(command) => carry_out(command),
         Err(error) => Action::Respond(Response::error(error)),
+    }
+}
+
+/// An administrator asks how the servers do (section 8.3).
+pub fn server_stats(request: &Request<'_>) -> Action {
+    match request.method() {
+        Method::Get => {
+            let query = Query::parse(request.query());
+            Action::ServerStats(if query.binary { Format::Binary } else { Format::Text })
+        }
+        Method::Post | Method::Options | Method::Other => not_found(),
     }
 }
 

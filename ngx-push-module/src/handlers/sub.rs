@@ -56,10 +56,8 @@ fn websocket(
     if request.path() != Path::Same {
         return Err(Refusal::Path);
     }
-    let subprotocol = request
-        .header("Sec-WebSocket-Protocol")
-        .and_then(first_subprotocol)
-        .map(<[u8]>::to_vec);
+    let subprotocol =
+        request.header("Sec-WebSocket-Protocol").and_then(first_subprotocol).map(<[u8]>::to_vec);
     Ok(Action::Upgrade(Upgrade {
         accept,
         subprotocol,
@@ -79,11 +77,7 @@ fn subscriber(
     Some(Subscriber {
         channels: ChannelList::for_subscriber(query.channel_id.as_deref()?, verifier)?,
         mid: query.mid,
-        format: if query.binary {
-            Format::Binary
-        } else {
-            Format::Text
-        },
+        format: if query.binary { Format::Binary } else { Format::Text },
         settings,
     })
 }

@@ -35,13 +35,7 @@ pub(super) unsafe fn read(r: *mut ngx_http_request_t, max: usize) -> Done {
         if announced > max {
             return respond::discard_and_send(r, Response::new(413));
         }
-        let body = keep(
-            (*r).pool,
-            Body {
-                bytes: Vec::with_capacity(announced),
-                max,
-            },
-        );
+        let body = keep((*r).pool, Body { bytes: Vec::with_capacity(announced), max });
         if body.is_null() {
             return Done::Finished(NGX_ERROR as ngx_int_t);
         }
@@ -144,8 +138,7 @@ unsafe fn take(r: *mut ngx_http_request_t, body: &mut Body) -> bool {
                 if body.bytes.len() + len > body.max {
                     return false;
                 }
-                body.bytes
-                    .extend_from_slice(std::slice::from_raw_parts(buf.pos, len));
+                body.bytes.extend_from_slice(std::slice::from_raw_parts(buf.pos, len));
                 buf.pos = buf.last;
             }
             let next = chain.next;

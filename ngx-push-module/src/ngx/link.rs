@@ -66,10 +66,7 @@ pub fn connect(path: &Path) -> io::Result<()> {
     for (to, &from) in address.sun_path.iter_mut().zip(bytes) {
         *to = from as _;
     }
-    let mut name = ngx_str_t {
-        len: bytes.len(),
-        data: bytes.as_ptr().cast_mut(),
-    };
+    let mut name = ngx_str_t { len: bytes.len(), data: bytes.as_ptr().cast_mut() };
     peer.sockaddr = (&raw mut address).cast();
     peer.socklen = size_of::<sockaddr_un>() as socklen_t;
     peer.name = &raw mut name;

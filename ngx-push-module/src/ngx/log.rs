@@ -31,11 +31,7 @@ pub fn alert(line: fmt::Arguments<'_>) {
 pub(super) fn of_cycle() -> *mut ngx_log_t {
     // SAFETY: nginx sets `ngx_cycle` before it loads modules and keeps it pointing to a cycle with
     // a log as long as the process lives; a null is looked for all the same.
-    unsafe {
-        ngx_cycle
-            .as_ref()
-            .map_or(std::ptr::null_mut(), |cycle| cycle.log)
-    }
+    unsafe { ngx_cycle.as_ref().map_or(std::ptr::null_mut(), |cycle| cycle.log) }
 }
 
 fn write(level: ngx_uint_t, line: fmt::Arguments<'_>) {

@@ -122,11 +122,9 @@ unsafe extern "C" fn set(
                 conf.argument(),
             ),
             // SAFETY: see above.
-            Set::Level(set) => set(
-                &conf,
-                unsafe { &mut *level.cast::<LocationConf>() },
-                conf.argument(),
-            ),
+            Set::Level(set) => {
+                set(&conf, unsafe { &mut *level.cast::<LocationConf>() }, conf.argument())
+            }
         };
         let name = directive.name.to_string_lossy();
         result
@@ -141,9 +139,7 @@ unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *
         // SAFETY: nginx's configuration, and what `create_main_conf` returned.
         let (conf, main) = unsafe { (Conf::new(cf)?, &*main.cast::<RefCell<MainConf>>()) };
         let result = main.borrow().check();
-        result
-            .map_err(|message| conf.log_emergency_without_place(&message))
-            .ok()
+        result.map_err(|message| conf.log_emergency_without_place(&message)).ok()
     });
     checked.flatten().map_or(CONF_ERROR, |()| null_mut())
 }
@@ -157,11 +153,7 @@ unsafe extern "C" fn merge_loc_conf(
         // SAFETY: nginx's configuration, and what `create_loc_conf` returned for two levels.
         unsafe { Conf::new(cf).is_some_and(|conf| conf::merge(&conf, outer, level)) }
     });
-    if merged == Some(true) {
-        null_mut()
-    } else {
-        CONF_ERROR
-    }
+    if merged == Some(true) { null_mut() } else { CONF_ERROR }
 }
 
 /// A process starts. Workers, and nginx in a single process, hold subscribers; those that look
@@ -188,11 +180,7 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         worker::start(sidecar);
         true
     });
-    if started == Some(true) {
-        NGX_OK as ngx_int_t
-    } else {
-        NGX_ERROR as ngx_int_t
-    }
+    if started == Some(true) { NGX_OK as ngx_int_t } else { NGX_ERROR as ngx_int_t }
 }
 
 unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {

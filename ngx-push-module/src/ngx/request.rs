@@ -14,6 +14,7 @@ use super::guard::guard;
 use super::{body, detach, respond, waiting};
 use crate::handlers::{self, Action};
 use crate::location::Location;
+use crate::worker;
 
 /// The methods that make a difference.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,10 +51,7 @@ impl<'a> Request<'a> {
     ///
     /// `r` lives as long as `'a`, and nobody changes what it says meanwhile.
     pub(super) unsafe fn new(r: *mut ngx_http_request_t) -> Option<Request<'a>> {
-        Some(Self {
-            r: NonNull::new(r)?,
-            during: PhantomData,
-        })
+        Some(Self { r: NonNull::new(r)?, during: PhantomData })
     }
 
     fn r(&self) -> &'a ngx_http_request_t {
@@ -115,10 +113,7 @@ impl<'a> Request<'a> {
             self.r().uri.as_bytes()
         } else {
             let target = self.r().unparsed_uri.as_bytes();
-            target
-                .split(|&byte| byte == b'?')
-                .next()
-                .unwrap_or_default()
+            target.split(|&byte| byte == b'?').next().unwrap_or_default()
         };
         match path.strip_prefix(core.name.as_bytes()) {
             Some([]) => Path::Same,
@@ -214,8 +209,13 @@ pub(super) unsafe fn perform(r: *mut ngx_http_request_t, action: Action) -> Done
             Action::Upgrade(upgrade) => detach::begin(r, upgrade),
             Action::Poll(subscriber) => waiting::poll(r, subscriber),
             Action::ReadBody { max } => body::read(r, max),
-            Action::Publish(messages) => waiting::publish(r, messages),
-            Action::ChannelStats(channels, format) => waiting::channel_stats(r, channels, format),
+            Action::Publish { messages, counted } => waiting::publish(r, messages, counted),
+            Action::ChannelStats(channels, format) => {
+                waiting::question(r, |request| worker::channel_stats(request, channels, format))
+            }
+            Action::ServerStats(format) => {
+                waiting::question(r, |request| worker::server_stats(request, format))
+            }
         }
     }
 }

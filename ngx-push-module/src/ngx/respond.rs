@@ -119,16 +119,8 @@ unsafe fn add_headers(r: *mut ngx_http_request_t, response: &Response) -> Option
             }
         }
         if response.preflight {
-            add_header(
-                r,
-                b"Access-Control-Allow-Methods",
-                b"POST, GET, DELETE, OPTIONS",
-            )?;
-            add_header(
-                r,
-                b"Access-Control-Allow-Headers",
-                b"If-Modified-Since, If-None-Match",
-            )?;
+            add_header(r, b"Access-Control-Allow-Methods", b"POST, GET, DELETE, OPTIONS")?;
+            add_header(r, b"Access-Control-Allow-Headers", b"If-Modified-Since, If-None-Match")?;
         }
         if let Some(seconds) = response.retry_after {
             add_header(r, b"Retry-After", seconds.to_string().as_bytes())?;
@@ -163,20 +155,14 @@ pub(super) unsafe fn add_header(
         data.copy_from_nonoverlapping(value.as_ptr(), value.len());
         (*line).hash = 1;
         (*line).key = borrowed(name);
-        (*line).value = ngx_str_t {
-            len: value.len(),
-            data,
-        };
+        (*line).value = ngx_str_t { len: value.len(), data };
         Some(())
     }
 }
 
 /// A string of nginx's that nobody writes to.
 pub(super) fn borrowed(bytes: &'static [u8]) -> ngx_str_t {
-    ngx_str_t {
-        len: bytes.len(),
-        data: bytes.as_ptr().cast_mut(),
-    }
+    ngx_str_t { len: bytes.len(), data: bytes.as_ptr().cast_mut() }
 }
 
 /// Sends the header, then the body.
@@ -212,10 +198,7 @@ unsafe fn send_body(r: *mut ngx_http_request_t, body: Bytes) -> ngx_int_t {
         (*buf).set_memory(1);
         (*buf).set_last_buf(1);
         (*buf).set_last_in_chain(1);
-        let mut chain = ngx_chain_t {
-            buf,
-            next: null_mut(),
-        };
+        let mut chain = ngx_chain_t { buf, next: null_mut() };
         ngx_http_output_filter(r, &raw mut chain)
     }
 }

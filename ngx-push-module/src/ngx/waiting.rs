@@ -12,9 +12,8 @@ use nginx_sys::{
     ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_test_reading, ngx_int_t,
     ngx_post_event, ngx_posted_events,
 };
-use push_protocol::ChannelKey;
 use push_protocol::request::Publication;
-use push_worker::{Format, Request, Response, SessionId, Subscriber};
+use push_worker::{Request, Response, SessionId, Subscriber};
 
 use super::guard::guard;
 use super::request::{Done, unavailable};
@@ -149,9 +148,7 @@ pub(super) unsafe fn poll(r: *mut ngx_http_request_t, subscriber: Subscriber) ->
         if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t || rc == NGX_ERROR as ngx_int_t {
             return Done::Finished(rc);
         }
-        let done = wait(r, |handle| {
-            worker::open_poll(handle, subscriber).map(Waits::Poll)
-        });
+        let done = wait(r, |handle| worker::open_poll(handle, subscriber).map(Waits::Poll));
         if let Done::Kept = done
             && (*r).discard_body() == 0
         {
@@ -172,13 +169,15 @@ pub(super) unsafe fn poll(r: *mut ngx_http_request_t, subscriber: Subscriber) ->
 /// # Safety
 ///
 /// `r` is a living main request that nothing has been sent for.
-pub(super) unsafe fn publish(r: *mut ngx_http_request_t, messages: Vec<Publication>) -> Done {
+pub(super) unsafe fn publish(
+    r: *mut ngx_http_request_t,
+    messages: Vec<Publication>,
+    counted: bool,
+) -> Done {
     // SAFETY: passed on.
     unsafe {
         (*r).read_event_handler = Some(ngx_http_block_reading);
-        wait(r, |handle| {
-            worker::publish(handle, messages).map(Waits::Answer)
-        })
+        wait(r, |handle| worker::publish(handle, counted, messages).map(Waits::Answer))
     }
 }
 
@@ -187,10 +186,9 @@ pub(super) unsafe fn publish(r: *mut ngx_http_request_t, messages: Vec<Publicati
 /// # Safety
 ///
 /// `r` is a living main request that nothing has been sent for.
-pub(super) unsafe fn channel_stats(
+pub(super) unsafe fn question(
     r: *mut ngx_http_request_t,
-    channels: Vec<ChannelKey>,
-    format: Format,
+    ask: impl FnOnce(Request) -> Option<u64>,
 ) -> Done {
     // SAFETY: passed on.
     unsafe {
@@ -198,9 +196,7 @@ pub(super) unsafe fn channel_stats(
         if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t || rc == NGX_ERROR as ngx_int_t {
             return Done::Finished(rc);
         }
-        wait(r, |handle| {
-            worker::channel_stats(handle, channels, format).map(Waits::Answer)
-        })
+        wait(r, |handle| ask(handle).map(Waits::Answer))
     }
 }
 

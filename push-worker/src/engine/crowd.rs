@@ -7,7 +7,7 @@ use push_protocol::{ApiError, ChannelKey};
 
 use super::Engine;
 use crate::session::Kind;
-use crate::{Host, Response, SettingsId};
+use crate::{Host, Response, Settings, SettingsId};
 
 impl Engine {
     /// A time of opening for a new session, later than all before.
@@ -93,10 +93,8 @@ impl Engine {
 
     /// What this worker holds, for the statistics of the servers (section 8.3).
     pub(super) fn report<H: Host>(&mut self, host: &mut H, req: u32) {
-        let Some(location) = self.locations.first() else {
-            return;
-        };
-        let settings = &location.settings;
+        let default = Settings::default();
+        let settings = self.locations.first().map_or(&default, |location| &location.settings);
         let limits = [
             settings.max_payload as u64,
             u64::from(settings.max_connections),
