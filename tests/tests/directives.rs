@@ -254,6 +254,7 @@ fn limits_have_bounds() {
             "10001",
             "1 to 10000",
         ),
+        ("bx_push_max_connections_per_channel", "3", "0", "1 to 1000000"),
         (
             "bx_push_poll_timeout",
             "1s",
