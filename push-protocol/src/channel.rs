@@ -27,18 +27,12 @@ pub struct ChannelKey {
 impl ChannelKey {
     /// The key of a private id.
     pub const fn private(id: ChannelId) -> Self {
-        Self {
-            kind: ChannelKind::Private,
-            id,
-        }
+        Self { kind: ChannelKind::Private, id }
     }
 
     /// The key of a public id.
     pub const fn public(id: ChannelId) -> Self {
-        Self {
-            kind: ChannelKind::Public,
-            id,
-        }
+        Self { kind: ChannelKind::Public, id }
     }
 
     /// Whether this is a private id.
@@ -50,11 +44,7 @@ impl ChannelKey {
 /// Ids are capabilities, so only their beginning is shown.
 impl fmt::Debug for ChannelKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.is_private() {
-            "private"
-        } else {
-            "public"
-        };
+        let kind = if self.is_private() { "private" } else { "public" };
         write!(
             f,
             "{kind}:{:02x}{:02x}{:02x}{:02x}…",

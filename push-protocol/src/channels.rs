@@ -95,19 +95,14 @@ impl<'a> Segment<'a> {
             [b':', public @ ..] => Some(hex::decode_id(public)?),
             _ => return None,
         };
-        Some(Self {
-            channel: Channel { private, public },
-            text,
-            signature,
-        })
+        Some(Self { channel: Channel { private, public }, text, signature })
     }
 
     fn is_signed(&self, verifier: &Verifier, rule: Rule) -> bool {
         if rule == Rule::Pairs && self.channel.public.is_none() {
             return true;
         }
-        self.signature
-            .is_some_and(|signature| verifier.verify_text(self.text, signature))
+        self.signature.is_some_and(|signature| verifier.verify_text(self.text, signature))
     }
 }
 
@@ -136,12 +131,7 @@ mod tests {
 
     #[test]
     fn receivers_are_each_private_id_then_its_public_one() {
-        let value = [
-            signed(C),
-            signed(&format!("{A}:{B}")),
-            signed(&format!("{C}:{A}")),
-        ]
-        .join("/");
+        let value = [signed(C), signed(&format!("{A}:{B}")), signed(&format!("{C}:{A}"))].join("/");
         let list = ChannelList::for_subscriber(value.as_bytes(), &verifier()).unwrap();
         assert_eq!(list.channels().len(), 3);
         assert_eq!(list.public_id(), Some(id(B)));
@@ -170,14 +160,8 @@ mod tests {
             (pair, true, true),
         ] {
             let value = value.as_bytes();
-            assert_eq!(
-                ChannelList::for_backend(value, &verifier()).is_some(),
-                backend
-            );
-            assert_eq!(
-                ChannelList::for_subscriber(value, &verifier()).is_some(),
-                subscriber
-            );
+            assert_eq!(ChannelList::for_backend(value, &verifier()).is_some(), backend);
+            assert_eq!(ChannelList::for_subscriber(value, &verifier()).is_some(), subscriber);
         }
     }
 }

@@ -32,11 +32,7 @@ fn civil(days: u32) -> (u32, u32, u32) {
     // Months of 31, 30, 31, 30, 31 days, and again: 153 days in five.
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next_year) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     (400 * cycle + year + next_year, month, day)
 }
 

@@ -97,13 +97,7 @@ mod tests {
 
     fn message(body: &str) -> OutgoingView<'_> {
         let id = Mid::new(1_795_406_332, 3072);
-        OutgoingView {
-            id,
-            body,
-            expiry: 0,
-            created: NOW as u32,
-            sender: None,
-        }
+        OutgoingView { id, body, expiry: 0, created: NOW as u32, sender: None }
     }
 
     #[test]
@@ -117,20 +111,14 @@ mod tests {
 
     #[test]
     fn the_time_is_that_of_publishing() {
-        let stored = OutgoingView {
-            expiry: 600,
-            ..message("1")
-        };
+        let stored = OutgoingView { expiry: 600, ..message("1") };
         assert!(envelope(&stored, (NOW + 4) * 1000).contains("04:29:21 GMT"));
     }
 
     #[test]
     fn a_spoilt_created_is_not_shown() {
         for created in [0, 111_934_964, u32::MAX] {
-            let spoilt = OutgoingView {
-                created,
-                ..message("1")
-            };
+            let spoilt = OutgoingView { created, ..message("1") };
             assert!(envelope(&spoilt, NOW * 1000).contains("Mon, 23 Nov 2026 04:29:21 GMT"));
         }
     }
@@ -143,10 +131,7 @@ mod tests {
             text.strip_suffix("}#!NGINXNME!#").unwrap().to_owned()
         };
         assert_eq!(text("\"a#!NGINXNME!#b\""), r#""a\u0023!NGINXNME!#b""#);
-        assert_eq!(
-            text("\"#!NGINXNMS!##!NGINXNME!#\""),
-            r#""\u0023!NGINXNMS!#\u0023!NGINXNME!#""#
-        );
+        assert_eq!(text("\"#!NGINXNMS!##!NGINXNME!#\""), r#""\u0023!NGINXNMS!#\u0023!NGINXNME!#""#);
         assert_eq!(text("\"##!NGINXN#!NGINX\""), "\"##!NGINXN#!NGINX\"");
         assert_eq!(text("not json"), "not json");
         assert_eq!(text(""), "\"\"");

@@ -86,18 +86,9 @@ mod tests {
 
     #[test]
     fn an_error_is_shown_as_it_goes_over_the_wire() {
-        assert_eq!(
-            ApiError::WrongChannelId.to_string(),
-            "4010: Wrong Channel Id."
-        );
-        assert_eq!(
-            ApiError::NoLastMessages.to_string(),
-            "4011: Couldn't get last messages."
-        );
-        assert_eq!(
-            ApiError::TooManyConnections.to_string(),
-            "4029: Too many connections"
-        );
+        assert_eq!(ApiError::WrongChannelId.to_string(), "4010: Wrong Channel Id.");
+        assert_eq!(ApiError::NoLastMessages.to_string(), "4011: Couldn't get last messages.");
+        assert_eq!(ApiError::TooManyConnections.to_string(), "4029: Too many connections");
         assert_eq!(ApiError::TooManyConnections.http_status(), 429);
         assert_eq!(ApiError::InvalidSignature.http_status(), 400);
     }

@@ -15,11 +15,7 @@ pub fn accept_key(key: &[u8]) -> Option<[u8; 28]> {
     if padding != b"==" || !digits.iter().all(is_digit) {
         return None;
     }
-    let digest: [u8; 20] = Sha1::new()
-        .chain_update(key)
-        .chain_update(GUID)
-        .finalize()
-        .into();
+    let digest: [u8; 20] = Sha1::new().chain_update(key).chain_update(GUID).finalize().into();
     Some(base64(&digest))
 }
 
@@ -27,9 +23,7 @@ pub fn accept_key(key: &[u8]) -> Option<[u8; 28]> {
 fn base64(bytes: &[u8; 20]) -> [u8; 28] {
     let mut out = [b'='; 28];
     for (four, three) in out.chunks_exact_mut(4).zip(bytes.chunks(3)) {
-        let group = three
-            .iter()
-            .fold(0, |group, &byte| group << 8 | u32::from(byte));
+        let group = three.iter().fold(0, |group, &byte| group << 8 | u32::from(byte));
         let group = group << (8 * (3 - three.len()));
         for (i, digit) in four.iter_mut().take(three.len() + 1).enumerate() {
             *digit = BASE64[(group >> (18 - 6 * i)) as usize & 63];
@@ -135,21 +129,9 @@ mod tests {
         assert_eq!(check("websocket", Some(KEY), Some(b"8")), Ok(*ACCEPT));
         assert_eq!(check("h2c", Some(KEY), Some(b"13")), Err(Refusal::Upgrade));
         assert_eq!(check("websocket", None, Some(b"13")), Err(Refusal::Key));
-        assert_eq!(
-            check("websocket", Some(b"short"), Some(b"7")),
-            Err(Refusal::Key)
-        );
-        for version in [
-            None,
-            Some(&b"7"[..]),
-            Some(b""),
-            Some(b"013"),
-            Some(b"13, 8"),
-        ] {
-            assert_eq!(
-                check("websocket", Some(KEY), version),
-                Err(Refusal::Version)
-            );
+        assert_eq!(check("websocket", Some(b"short"), Some(b"7")), Err(Refusal::Key));
+        for version in [None, Some(&b"7"[..]), Some(b""), Some(b"013"), Some(b"13, 8")] {
+            assert_eq!(check("websocket", Some(KEY), version), Err(Refusal::Version));
         }
         assert_eq!(Refusal::Method.status(), 405);
         assert_eq!(Refusal::Key.status(), 400);

@@ -36,10 +36,7 @@ pub fn decode_into(digits: &[u8], out: &mut [u8]) -> Option<()> {
 
 /// Whether every byte is a lower-case hex digit.
 pub fn is_hex(digits: &[u8]) -> bool {
-    digits
-        .iter()
-        .fold(0, |seen, &digit| seen | NIBBLES[usize::from(digit)])
-        < 16
+    digits.iter().fold(0, |seen, &digit| seen | NIBBLES[usize::from(digit)]) < 16
 }
 
 /// A channel id from exactly 32 lower-case hex digits.
@@ -60,18 +57,11 @@ pub fn encode_id(id: &ChannelId) -> [u8; 32] {
 
 /// Lower-case hex of any bytes.
 pub fn encode(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|&byte| digits_of(byte))
-        .map(char::from)
-        .collect()
+    bytes.iter().flat_map(|&byte| digits_of(byte)).map(char::from).collect()
 }
 
 fn digits_of(byte: u8) -> [u8; 2] {
-    [
-        DIGITS[usize::from(byte >> 4)],
-        DIGITS[usize::from(byte & 15)],
-    ]
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
 #[cfg(test)]
@@ -92,16 +82,8 @@ mod tests {
         for byte in 0..=255u8 {
             let good = byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
             assert_eq!(is_hex(&[byte]), good, "{byte}");
-            assert_eq!(
-                decode_into(&[b'0', byte], &mut [0]).is_some(),
-                good,
-                "{byte}"
-            );
-            assert_eq!(
-                decode_into(&[byte, b'0'], &mut [0]).is_some(),
-                good,
-                "{byte}"
-            );
+            assert_eq!(decode_into(&[b'0', byte], &mut [0]).is_some(), good, "{byte}");
+            assert_eq!(decode_into(&[byte, b'0'], &mut [0]).is_some(), good, "{byte}");
         }
     }
 

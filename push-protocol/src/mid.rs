@@ -31,10 +31,7 @@ impl Mid {
     /// From raw bytes, if every half byte is a decimal digit.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; 13] = bytes.try_into().ok()?;
-        bytes
-            .iter()
-            .all(|b| b >> 4 < 10 && b & 15 < 10)
-            .then_some(Self(bytes))
+        bytes.iter().all(|b| b >> 4 < 10 && b & 15 < 10).then_some(Self(bytes))
     }
 
     /// From exactly 26 decimal digits.
@@ -76,9 +73,7 @@ impl Mid {
     }
 
     fn unpack(bytes: &[u8]) -> u64 {
-        bytes.iter().fold(0, |n, b| {
-            n * 100 + u64::from(b >> 4) * 10 + u64::from(b & 15)
-        })
+        bytes.iter().fold(0, |n, b| n * 100 + u64::from(b >> 4) * 10 + u64::from(b & 15))
     }
 }
 

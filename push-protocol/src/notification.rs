@@ -11,11 +11,8 @@ const FIRST: u8 = 1 << 3 | 2;
 const OUTGOING_MESSAGE: u8 = 3 << 3 | 2;
 
 /// `IPCMessage`: receivers, outgoingMessageId, outgoingMessage.
-static IPC_MESSAGE: Schema = &[
-    Kind::Message(RECEIVER),
-    Kind::Bytes,
-    Kind::Message(outgoing::FIELDS),
-];
+static IPC_MESSAGE: Schema =
+    &[Kind::Message(RECEIVER), Kind::Bytes, Kind::Message(outgoing::FIELDS)];
 
 /// License: of the multi-tenant mode, looked at only for being well-formed.
 static LICENSE: Schema = &[
@@ -51,11 +48,8 @@ pub struct Announced {
 /// and the rest (see [`crate::outgoing`]), which has `rest_len` bytes.
 pub fn announcement_parts(receivers: &[Receiver], rest_len: usize) -> Vec<u8> {
     let outgoing = ID_LEN + rest_len;
-    let ipc_message = receivers
-        .iter()
-        .map(|r| field_len(receiver_len(r)))
-        .sum::<usize>()
-        + field_len(outgoing);
+    let ipc_message =
+        receivers.iter().map(|r| field_len(receiver_len(r))).sum::<usize>() + field_len(outgoing);
     let ipc_messages = field_len(ipc_message);
     let notification = field_len(ipc_messages);
     let mut out = Vec::with_capacity(field_len(notification) - rest_len - 13);
@@ -119,23 +113,12 @@ fn announced(ipc_message: &[u8]) -> Option<Announced> {
         (OutgoingView::parse(&repaired)?.id, repaired)
     };
     let receivers = nested(ipc_message, 1).filter_map(receiver).collect();
-    Some(Announced {
-        receivers,
-        id,
-        outgoing,
-    })
+    Some(Announced { receivers, id, outgoing })
 }
 
 fn receiver(bytes: &[u8]) -> Option<Receiver> {
     let raw = RawChannel::read(bytes).ok()?;
     let id = raw.id.try_into().ok()?;
-    let key = if raw.is_private {
-        ChannelKey::private(id)
-    } else {
-        ChannelKey::public(id)
-    };
-    Some(Receiver {
-        key,
-        signature: raw.signature.to_vec(),
-    })
+    let key = if raw.is_private { ChannelKey::private(id) } else { ChannelKey::public(id) };
+    Some(Receiver { key, signature: raw.signature.to_vec() })
 }

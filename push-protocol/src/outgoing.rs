@@ -21,13 +21,8 @@ pub const ID_LEN: usize = 15;
 
 pub(crate) static SENDER_FIELDS: Schema = &[Kind::Varint, Kind::Bytes];
 
-pub(crate) static FIELDS: Schema = &[
-    Kind::Bytes,
-    Kind::Bytes,
-    Kind::Varint,
-    Kind::Fixed32,
-    Kind::Message(SENDER_FIELDS),
-];
+pub(crate) static FIELDS: Schema =
+    &[Kind::Bytes, Kind::Bytes, Kind::Varint, Kind::Fixed32, Kind::Message(SENDER_FIELDS)];
 
 /// Where a message comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,20 +84,8 @@ impl<'a> OutgoingView<'a> {
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let raw = Raw::read(bytes).ok()?;
         let body = simdutf8::basic::from_utf8(raw.body).ok()?;
-        let Raw {
-            id,
-            expiry,
-            created,
-            sender,
-            ..
-        } = raw;
-        Some(Self {
-            id: id?,
-            body,
-            expiry,
-            created,
-            sender,
-        })
+        let Raw { id, expiry, created, sender, .. } = raw;
+        Some(Self { id: id?, body, expiry, created, sender })
     }
 }
 
@@ -117,13 +100,7 @@ struct Raw<'a> {
 
 impl<'a> Raw<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut raw = Self {
-            id: None,
-            body: &[],
-            expiry: 0,
-            created: 0,
-            sender: None,
-        };
+        let mut raw = Self { id: None, body: &[], expiry: 0, created: 0, sender: None };
         let mut fields = Fields(bytes);
         while let Some((field, value)) = fields.next()? {
             match (field, value) {
@@ -191,10 +168,7 @@ pub fn batch_len(lengths: impl IntoIterator<Item = usize>) -> usize {
 /// `OutgoingMessage` encodings. Several such batches in a row are one batch with several Responses.
 pub fn batch_of(messages: &[&[u8]], out: &mut Vec<u8>) {
     const FIRST: u8 = 1 << 3 | 2;
-    let inner: usize = messages
-        .iter()
-        .map(|message| field_len(message.len()))
-        .sum();
+    let inner: usize = messages.iter().map(|message| field_len(message.len())).sum();
     out.reserve(field_len(field_len(inner)));
     put_head(out, FIRST, field_len(inner));
     put_head(out, FIRST, inner);

@@ -85,9 +85,7 @@ mod tests {
     const MID: &[u8] = b"17954063320000000000003072";
 
     fn channel_id(args: &str) -> Option<Vec<u8>> {
-        Query::parse(args.as_bytes())
-            .channel_id
-            .map(Cow::into_owned)
+        Query::parse(args.as_bytes()).channel_id.map(Cow::into_owned)
     }
 
     #[test]
@@ -102,17 +100,9 @@ mod tests {
 
     #[test]
     fn nothing_is_nothing() {
-        for args in [
-            "",
-            "&",
-            "=",
-            "&&=&",
-            "channel_id=a",
-            "CHANNEL=a",
-            "MID=1",
-            "%",
-            "?CHANNEL_ID=a",
-        ] {
+        for args in
+            ["", "&", "=", "&&=&", "channel_id=a", "CHANNEL=a", "MID=1", "%", "?CHANNEL_ID=a"]
+        {
             assert_eq!(Query::parse(args.as_bytes()), Query::default(), "{args}");
         }
     }
@@ -129,10 +119,7 @@ mod tests {
     #[test]
     fn a_second_question_mark_ends_it() {
         assert_eq!(channel_id("CHANNEL_ID=a?b").unwrap(), b"a");
-        assert_eq!(
-            Query::parse(b"CHANNEL_ID=a?&mid=17954063320000000000003072").mid,
-            None
-        );
+        assert_eq!(Query::parse(b"CHANNEL_ID=a?&mid=17954063320000000000003072").mid, None);
         assert_eq!(channel_id("CHANNEL_ID=a%3Fb").unwrap(), b"a?b");
     }
 
@@ -158,10 +145,7 @@ mod tests {
     #[test]
     fn only_the_exact_true_is_binary() {
         for value in ["1", "TRUE", "True", "true ", "true+", "", "truetrue"] {
-            assert!(
-                !Query::parse(format!("binaryMode={value}").as_bytes()).binary,
-                "{value}"
-            );
+            assert!(!Query::parse(format!("binaryMode={value}").as_bytes()).binary, "{value}");
         }
         assert!(Query::parse(b"binaryMode=tru%65").binary);
     }
@@ -174,11 +158,7 @@ mod tests {
             "179540633200000000000030721",
             "1795406332000000000000307a",
         ] {
-            assert_eq!(
-                Query::parse(format!("mid={value}").as_bytes()).mid,
-                None,
-                "{value}"
-            );
+            assert_eq!(Query::parse(format!("mid={value}").as_bytes()).mid, None, "{value}");
         }
     }
 }

@@ -26,11 +26,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_messages: 100,
-            max_channels: 100,
-            message_ttl: 86_400,
-        }
+        Self { max_messages: 100, max_channels: 100, message_ttl: 86_400 }
     }
 }
 

@@ -113,10 +113,7 @@ pub struct Verifier {
 impl Verifier {
     /// One without keys: nothing verifies.
     pub fn new(algorithm: Algorithm) -> Self {
-        Self {
-            algorithm,
-            keys: Vec::new(),
-        }
+        Self { algorithm, keys: Vec::new() }
     }
 
     /// Adds a key: the UTF-8 bytes of the configured string, not hex-decoded.
@@ -258,24 +255,15 @@ mod tests {
             assert_eq!(algorithm.name().parse(), Ok(algorithm));
             let mut verifier = Verifier::new(algorithm);
             verifier.add_key(b"k");
-            assert_eq!(
-                verifier.sign_public(&[0; 16]).unwrap().len(),
-                algorithm.digest_len()
-            );
+            assert_eq!(verifier.sign_public(&[0; 16]).unwrap().len(), algorithm.digest_len());
         }
-        assert_eq!(
-            "md5".parse::<Algorithm>(),
-            Err(UnknownAlgorithm("md5".into()))
-        );
+        assert_eq!("md5".parse::<Algorithm>(), Err(UnknownAlgorithm("md5".into())));
     }
 
     #[test]
     fn keys_are_never_shown() {
         let mut verifier = Verifier::new(Algorithm::Sha1);
         verifier.add_key(b"correct horse battery staple");
-        assert_eq!(
-            format!("{verifier:?}"),
-            "Verifier { algorithm: Sha1, keys: 1 }"
-        );
+        assert_eq!(format!("{verifier:?}"), "Verifier { algorithm: Sha1, keys: 1 }");
     }
 }

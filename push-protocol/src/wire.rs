@@ -188,10 +188,7 @@ mod tests {
         assert_eq!(fields(&long(1)), Ok(vec![(1, Value::Varint(u64::MAX))]));
         assert_eq!(fields(&long(2)), Err(Malformed));
         assert_eq!(fields(&long(0x81)), Err(Malformed));
-        assert_eq!(
-            fields(&[0x88, 0x80, 0x00, 5]),
-            Ok(vec![(1, Value::Varint(5))])
-        );
+        assert_eq!(fields(&[0x88, 0x80, 0x00, 5]), Ok(vec![(1, Value::Varint(5))]));
     }
 
     #[test]
@@ -204,18 +201,13 @@ mod tests {
             &[0x0f, 0],
             &[0x00, 0],
             &[0x07, 0],
-            &[
-                0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01,
-            ],
+            &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
             &[0xff, 0xff, 0xff, 0xff, 0x10, 0],
         ] {
             assert_eq!(fields(bad), Err(Malformed), "{bad:x?}");
         }
         let highest = [0xf8, 0xff, 0xff, 0xff, 0x0f, 7];
-        assert_eq!(
-            fields(&highest),
-            Ok(vec![((1 << 29) - 1, Value::Varint(7))])
-        );
+        assert_eq!(fields(&highest), Ok(vec![((1 << 29) - 1, Value::Varint(7))]));
     }
 
     #[test]

@@ -53,12 +53,7 @@ impl Frame {
         }
         let mask = self.mask.unwrap_or_default();
         out.extend_from_slice(&mask[..if self.mask.is_some() { 4 } else { 0 }]);
-        out.extend(
-            self.payload
-                .iter()
-                .zip(mask.iter().cycle())
-                .map(|(byte, mask)| byte ^ mask),
-        );
+        out.extend(self.payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     }
 }
 
@@ -76,16 +71,8 @@ fn conversation() -> impl Strategy<Value = Vec<Frame>> {
         "\\PC{0,12}".prop_map(String::into_bytes),
         prop::collection::vec(any::<u8>(), 0..300),
     ];
-    let control = (
-        prop_oneof![Just(9u8), Just(10)],
-        prop::collection::vec(any::<u8>(), 0..=125),
-    );
-    let part = (
-        fragment,
-        prop::option::of(control),
-        any::<[u8; 4]>(),
-        prop::bool::weighted(0.1),
-    );
+    let control = (prop_oneof![Just(9u8), Just(10)], prop::collection::vec(any::<u8>(), 0..=125));
+    let part = (fragment, prop::option::of(control), any::<[u8; 4]>(), prop::bool::weighted(0.1));
     let text = any::<bool>();
     (text, prop::collection::vec(part, 1..5)).prop_map(|(text, parts)| {
         let mut frames = Vec::new();
@@ -93,14 +80,7 @@ fn conversation() -> impl Strategy<Value = Vec<Frame>> {
         for (i, (payload, control, mask, long_form)) in parts.into_iter().enumerate() {
             let frame = |fin, opcode, payload| {
                 let mask = Some(mask);
-                Frame {
-                    fin,
-                    reserved: 0,
-                    opcode,
-                    mask,
-                    long_form,
-                    payload,
-                }
+                Frame { fin, reserved: 0, opcode, mask, long_form, payload }
             };
             if let Some((opcode, payload)) = control {
                 frames.push(frame(true, opcode, payload));
@@ -134,34 +114,23 @@ fn ending() -> impl Strategy<Value = Frame> {
     };
     prop_oneof![
         close_payload.prop_map(move |payload| frame(8, payload)),
-        (1u8..8).prop_map(move |reserved| Frame {
-            reserved,
-            ..frame(2, vec![1])
-        }),
+        (1u8..8).prop_map(move |reserved| Frame { reserved, ..frame(2, vec![1]) }),
         prop_oneof![3u8..8, 11u8..16].prop_map(move |opcode| frame(opcode, vec![1])),
-        Just(Frame {
-            mask: None,
-            ..frame(2, vec![1])
-        }),
+        Just(Frame { mask: None, ..frame(2, vec![1]) }),
         Just(frame(0, vec![1])),
-        Just(Frame {
-            fin: false,
-            ..frame(9, vec![1])
-        }),
+        Just(Frame { fin: false, ..frame(9, vec![1]) }),
         Just(frame(9, vec![1; 126])),
         Just(frame(2, vec![1; MAX_PAYLOAD + 1])),
     ]
 }
 
 fn any_stream() -> impl Strategy<Value = Vec<u8>> {
-    (
-        prop::collection::vec(conversation(), 0..6),
-        prop::option::of(ending()),
-    )
-        .prop_map(|(conversations, ending)| {
+    (prop::collection::vec(conversation(), 0..6), prop::option::of(ending())).prop_map(
+        |(conversations, ending)| {
             let frames: Vec<_> = conversations.into_iter().flatten().chain(ending).collect();
             stream(&frames)
-        })
+        },
+    )
 }
 
 /// Reads from memory, writes to nowhere.
@@ -193,30 +162,22 @@ fn decode_by_tungstenite(stream: &[u8]) -> (Vec<Event>, Option<u16>) {
     let mut events = Vec::new();
     loop {
         let event = match socket.read() {
-            Ok(Message::Text(text)) => Event::Message {
-                opcode: Opcode::Text,
-                data: text.as_bytes().to_vec(),
-            },
-            Ok(Message::Binary(data)) => Event::Message {
-                opcode: Opcode::Binary,
-                data: data.to_vec(),
-            },
+            Ok(Message::Text(text)) => {
+                Event::Message { opcode: Opcode::Text, data: text.as_bytes().to_vec() }
+            }
+            Ok(Message::Binary(data)) => {
+                Event::Message { opcode: Opcode::Binary, data: data.to_vec() }
+            }
             Ok(Message::Ping(payload)) => Event::Ping(payload.to_vec()),
             Ok(Message::Pong(payload)) => Event::Pong(payload.to_vec()),
             Ok(Message::Close(frame)) => {
                 let code = frame.as_ref().map(|frame| u16::from(frame.code));
                 // Its way to say that the code was one that must not be sent.
-                if frame
-                    .as_ref()
-                    .is_some_and(|frame| frame.reason == "Protocol violation")
-                {
+                if frame.as_ref().is_some_and(|frame| frame.reason == "Protocol violation") {
                     return (events, Some(1002));
                 }
                 let reason = frame.map(|frame| frame.reason.as_bytes().to_vec());
-                events.push(Event::Close {
-                    code,
-                    reason: reason.unwrap_or_default(),
-                });
+                events.push(Event::Close { code, reason: reason.unwrap_or_default() });
                 return (events, None);
             }
             Ok(Message::Frame(_)) => unreachable!("only given out when writing"),

@@ -18,19 +18,12 @@ fn mid() -> impl Strategy<Value = Mid> {
 }
 
 fn sender() -> impl Strategy<Value = Sender> {
-    prop_oneof![
-        Just(Sender::Backend),
-        any::<ChannelId>().prop_map(Sender::Client)
-    ]
+    prop_oneof![Just(Sender::Backend), any::<ChannelId>().prop_map(Sender::Client)]
 }
 
 fn key() -> impl Strategy<Value = ChannelKey> {
     (any::<ChannelId>(), any::<bool>()).prop_map(|(id, private)| {
-        if private {
-            ChannelKey::private(id)
-        } else {
-            ChannelKey::public(id)
-        }
+        if private { ChannelKey::private(id) } else { ChannelKey::public(id) }
     })
 }
 
@@ -56,10 +49,7 @@ fn as_struct(
         body: body.into(),
         expiry,
         created,
-        sender: Some(proto::Sender {
-            r#type: r#type.into(),
-            id: sender_id,
-        }),
+        sender: Some(proto::Sender { r#type: r#type.into(), id: sender_id }),
     }
 }
 
@@ -210,9 +200,7 @@ fn announcement(
 ) -> proto::NotificationBatch {
     let notification = |messages| {
         let command = notification::Command::IpcMessages(proto::IpcMessages { messages });
-        proto::Notification {
-            command: Some(command),
-        }
+        proto::Notification { command: Some(command) }
     };
     let notifications = notifications.into_iter().map(notification).collect();
     proto::NotificationBatch { notifications }
@@ -221,10 +209,7 @@ fn announcement(
 fn ipc_message(counter: u64) -> proto::IpcMessage {
     let id = Mid::new(1_795_406_332, counter);
     proto::IpcMessage {
-        receivers: vec![proto::Receiver {
-            id: vec![1; 16],
-            ..Default::default()
-        }],
+        receivers: vec![proto::Receiver { id: vec![1; 16], ..Default::default() }],
         outgoing_message_id: Vec::new(),
         outgoing_message: Some(as_struct(id, "1", 0, 7, Sender::Backend)),
     }
@@ -232,56 +217,27 @@ fn ipc_message(counter: u64) -> proto::IpcMessage {
 
 #[test]
 fn all_messages_of_all_notifications_are_found() {
-    let batch = announcement([
-        vec![ipc_message(1), ipc_message(2)],
-        vec![],
-        vec![ipc_message(3)],
-    ]);
+    let batch = announcement([vec![ipc_message(1), ipc_message(2)], vec![], vec![ipc_message(3)]]);
     let announced = parse_notification(&batch.encode_to_vec());
-    assert_eq!(
-        announced.iter().map(|a| a.id.counter()).collect::<Vec<_>>(),
-        [1, 2, 3]
-    );
+    assert_eq!(announced.iter().map(|a| a.id.counter()).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 #[test]
 fn what_is_no_message_is_left_out() {
     let mut odd_receiver = ipc_message(1);
-    odd_receiver.receivers.insert(
-        0,
-        proto::Receiver {
-            id: vec![1; 4],
-            ..Default::default()
-        },
-    );
-    let bare = proto::OutgoingMessage {
-        id: vec![0x11; 13],
-        ..Default::default()
-    };
-    let bare = proto::IpcMessage {
-        outgoing_message: Some(bare),
-        ..Default::default()
-    };
-    let no_message = proto::IpcMessage {
-        outgoing_message: None,
-        ..ipc_message(2)
-    };
+    odd_receiver.receivers.insert(0, proto::Receiver { id: vec![1; 4], ..Default::default() });
+    let bare = proto::OutgoingMessage { id: vec![0x11; 13], ..Default::default() };
+    let bare = proto::IpcMessage { outgoing_message: Some(bare), ..Default::default() };
+    let no_message = proto::IpcMessage { outgoing_message: None, ..ipc_message(2) };
     let mut hex_id = ipc_message(3);
     hex_id.outgoing_message.as_mut().unwrap().id = vec![0xab; 13];
     let licences = notification::Command::IpcLicenses(proto::IpcLicenses::default());
 
     let mut batch = announcement([vec![odd_receiver, bare, no_message, hex_id]]);
-    batch.notifications.push(proto::Notification {
-        command: Some(licences),
-    });
-    batch
-        .notifications
-        .push(proto::Notification { command: None });
+    batch.notifications.push(proto::Notification { command: Some(licences) });
+    batch.notifications.push(proto::Notification { command: None });
     let announced = parse_notification(&batch.encode_to_vec());
-    let found: Vec<_> = announced
-        .iter()
-        .map(|a| (a.id.counter(), a.receivers.len()))
-        .collect();
+    let found: Vec<_> = announced.iter().map(|a| (a.id.counter(), a.receivers.len())).collect();
     assert_eq!(found, [(1, 1), (1_111_111_111_111_111, 0)]);
 }
 
@@ -301,9 +257,7 @@ fn an_undecodable_payload_holds_nothing() {
 fn a_neighbours_broken_body_is_repaired_and_nothing_else_changed() {
     let broken = [
         &[0x12, 3, b'a', 0xed, 0xa0][..],
-        &[
-            0x0a, 13, 0x17, 0x95, 0x40, 0x63, 0x32, 0, 0, 0, 0, 0, 0, 0, 0x42,
-        ],
+        &[0x0a, 13, 0x17, 0x95, 0x40, 0x63, 0x32, 0, 0, 0, 0, 0, 0, 0, 0x42],
         &[0x18, 60, 0x25, 1, 0, 0, 0, 0x2a, 2, 0x08, 2, 0x7a, 1, b'?'],
     ]
     .concat();
@@ -311,32 +265,21 @@ fn a_neighbours_broken_body_is_repaired_and_nothing_else_changed() {
     let fixed = repaired(&broken).unwrap();
     let view = OutgoingView::parse(&fixed).unwrap();
     assert_eq!((view.id.counter(), view.expiry, view.created), (42, 60, 1));
-    assert_eq!(
-        (view.body, view.sender),
-        ("a\u{fffd}\u{fffd}", Some(Sender::Backend))
-    );
+    assert_eq!((view.body, view.sender), ("a\u{fffd}\u{fffd}", Some(Sender::Backend)));
     assert!(fixed.windows(3).any(|window| window == [0x7a, 1, b'?']));
     // Nothing of the broken body is left: stricter readers take it too.
-    assert_eq!(
-        proto::OutgoingMessage::decode(&*fixed).unwrap().body,
-        view.body
-    );
+    assert_eq!(proto::OutgoingMessage::decode(&*fixed).unwrap().body, view.body);
 }
 
 #[test]
 fn of_a_notifications_members_the_last_counts() {
-    let messages = proto::IpcMessages {
-        messages: vec![ipc_message(1)],
-    };
+    let messages = proto::IpcMessages { messages: vec![ipc_message(1)] };
     let messages = notification::Command::IpcMessages(messages);
     let licences = notification::Command::IpcLicenses(proto::IpcLicenses::default());
     let found = |members: [&notification::Command; 2]| {
         // As bytes, so that both members stand in one notification.
         let encoded = |command: &notification::Command| {
-            proto::Notification {
-                command: Some(command.clone()),
-            }
-            .encode_to_vec()
+            proto::Notification { command: Some(command.clone()) }.encode_to_vec()
         };
         let both = members.map(encoded).concat();
         let mut payload = vec![0x0a];
@@ -368,8 +311,5 @@ fn of_a_repeated_field_the_last_counts() {
     let len = message.len() as u8;
     let payload = [&[0x0a, len + 4, 0x0a, len + 2, 0x0a, len][..], &message].concat();
     let announced = parse_notification(&payload);
-    assert_eq!(
-        announced.iter().map(|a| a.id.counter()).collect::<Vec<_>>(),
-        [2]
-    );
+    assert_eq!(announced.iter().map(|a| a.id.counter()).collect::<Vec<_>>(), [2]);
 }

@@ -170,9 +170,7 @@ fn without_defaults(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(_, value)| !is_default(value));
-            fields
-                .map(|(name, value)| (name.clone(), without_defaults(value)))
-                .collect()
+            fields.map(|(name, value)| (name.clone(), without_defaults(value))).collect()
         }
         Value::Array(values) => values.iter().map(without_defaults).collect(),
         other => other.clone(),
@@ -185,10 +183,7 @@ where
 {
     let message = M::decode(wire).unwrap();
     assert_eq!(message.decoded(), without_defaults(expected));
-    assert_eq!(
-        M::decode(message.encode_to_vec().as_slice()).unwrap(),
-        message
-    );
+    assert_eq!(M::decode(message.encode_to_vec().as_slice()).unwrap(), message);
 }
 
 #[test]
@@ -279,10 +274,7 @@ fn rewritten(message: &proto::OutgoingMessage) -> Vec<u8> {
         proto::SenderType::Client => Sender::Client(sender.id.as_slice().try_into().unwrap()),
         _ => Sender::Backend,
     };
-    with_id(
-        id,
-        &encode_rest(&message.body, message.expiry, message.created, sender),
-    )
+    with_id(id, &encode_rest(&message.body, message.expiry, message.created, sender))
 }
 
 #[test]

@@ -22,19 +22,13 @@ fn recorded_response_batches_are_written_again() {
         for case in list(&vectors["cases"]) {
             for step in list(&case["steps"]) {
                 let expect = &step["expect"];
-                let recorded = [
-                    &expect["recorded_base64"],
-                    &expect["body"]["recorded_base64"],
-                ];
+                let recorded = [&expect["recorded_base64"], &expect["body"]["recorded_base64"]];
                 let Some(digits) = recorded.iter().find_map(|digits| digits.as_str()) else {
                     continue;
                 };
                 let wire = unbase64(digits);
                 let mut ours = Vec::new();
-                for response in proto::ResponseBatch::decode(wire.as_slice())
-                    .unwrap()
-                    .responses
-                {
+                for response in proto::ResponseBatch::decode(wire.as_slice()).unwrap().responses {
                     match response.command.unwrap() {
                         response::Command::OutgoingMessages(response) => {
                             messages += response.messages.len();
@@ -72,24 +66,15 @@ fn rewrite(messages: &[proto::OutgoingMessage], out: &mut Vec<u8>) {
         let rest = encode_rest(&message.body, message.expiry, message.created, sender);
         let whole = with_id(id, &rest);
         let view = OutgoingView::parse(&whole).unwrap();
-        assert_eq!(
-            (view.id, view.body, view.sender),
-            (id, message.body.as_str(), Some(sender))
-        );
-        assert_eq!(
-            (view.expiry, view.created),
-            (message.expiry, message.created)
-        );
+        assert_eq!((view.id, view.body, view.sender), (id, message.body.as_str(), Some(sender)));
+        assert_eq!((view.expiry, view.created), (message.expiry, message.created));
         whole
     });
     let rewritten: Vec<_> = rewritten.collect();
     let slices: Vec<_> = rewritten.iter().map(Vec::as_slice).collect();
     let before = out.len();
     batch_of(&slices, out);
-    assert_eq!(
-        out.len() - before,
-        batch_len(slices.iter().map(|message| message.len()))
-    );
+    assert_eq!(out.len() - before, batch_len(slices.iter().map(|message| message.len())));
 }
 
 /// Every recorded envelope, written again from its body. What varies from run to run is put in
@@ -102,25 +87,15 @@ fn recorded_envelopes_are_written_again() {
         let vectors = vectors(file);
         for (case, step, _) in steps(&vectors) {
             let expect = &step["expect"];
-            let whole = expect["body"]["utf8"]
-                .as_str()
-                .or_else(|| expect["utf8"].as_str());
+            let whole = expect["body"]["utf8"].as_str().or_else(|| expect["utf8"].as_str());
             let whole = whole.filter(|whole| whole.contains("NGINXNMS"));
-            for (i, envelope) in whole
-                .iter()
-                .flat_map(|whole| whole.split_inclusive(END))
-                .enumerate()
+            for (i, envelope) in
+                whole.iter().flat_map(|whole| whole.split_inclusive(END)).enumerate()
             {
                 let id = Mid::new(1_795_406_332, 3072 + i as u64);
                 let (_, text) = envelope.split_once("\"text\":").unwrap();
                 let body = text.strip_suffix(END).unwrap().strip_suffix('}').unwrap();
-                let view = OutgoingView {
-                    id,
-                    body,
-                    expiry: 0,
-                    created: NOW,
-                    sender: None,
-                };
+                let view = OutgoingView { id, body, expiry: 0, created: NOW, sender: None };
                 let mut ours = Vec::new();
                 write_envelope(&mut ours, &view, u64::from(NOW) * 1000 + 42);
                 let filled = fill(envelope, &id);

@@ -25,23 +25,17 @@ struct Server {
 
 fn server(vectors: &Value, name: &str) -> Server {
     let settings = &vectors["servers"][name];
-    let algorithm = settings["algorithm"]
-        .as_str()
-        .map_or(Algorithm::Sha1, |a| a.parse().unwrap());
+    let algorithm = settings["algorithm"].as_str().map_or(Algorithm::Sha1, |a| a.parse().unwrap());
     let defaults = Limits::default();
     let limit = |value: &Value, default| value.as_u64().unwrap_or(default);
     let limits = &settings["limits"];
     Server {
         verifier: verifier(algorithm, text(&vectors["security_key"])),
         limits: Limits {
-            max_messages: limit(
-                &limits["maxMessagesPerRequest"],
-                defaults.max_messages as u64,
-            ) as usize,
-            max_channels: limit(
-                &limits["maxChannelsPerRequest"],
-                defaults.max_channels as u64,
-            ) as usize,
+            max_messages: limit(&limits["maxMessagesPerRequest"], defaults.max_messages as u64)
+                as usize,
+            max_channels: limit(&limits["maxChannelsPerRequest"], defaults.max_channels as u64)
+                as usize,
             message_ttl: limit(&settings["storage"]["messageTTL"], 86_400) as u32,
         },
     }
@@ -49,10 +43,7 @@ fn server(vectors: &Value, name: &str) -> Server {
 
 /// A target's query, behind its first `?`.
 fn args(target: &str) -> &[u8] {
-    target
-        .split_once('?')
-        .map_or("", |(_, args)| args)
-        .as_bytes()
+    target.split_once('?').map_or("", |(_, args)| args).as_bytes()
 }
 
 /// The route of a target: the last folder of its path.
@@ -60,11 +51,7 @@ fn route(target: &str) -> &str {
     let path = target.split(['?', '#']).next().unwrap_or_default();
     ["/pub/", "/rest/", "/sub/", "/subws/"]
         .into_iter()
-        .find(|route| {
-            path.strip_prefix("/bitrix")
-                .unwrap_or(path)
-                .starts_with(route)
-        })
+        .find(|route| path.strip_prefix("/bitrix").unwrap_or(path).starts_with(route))
         .unwrap_or_default()
 }
 
@@ -99,11 +86,7 @@ fn posts_are_answered_as_recorded() {
             } else if query.binary {
                 request::trusted(&body, &server.limits, NOW)
             } else {
-                assert_eq!(
-                    (status, text(&expect["body"]["utf8"])),
-                    (Some(200), ""),
-                    "{id}"
-                );
+                assert_eq!((status, text(&expect["body"]["utf8"])), (Some(200), ""), "{id}");
                 texts += 1;
                 continue;
             };
@@ -114,11 +97,7 @@ fn posts_are_answered_as_recorded() {
                     refused += 1;
                 }
                 Ok(Command::Publish(_)) => {
-                    assert_eq!(
-                        (status, text(&expect["body"]["utf8"])),
-                        (Some(200), ""),
-                        "{id}"
-                    );
+                    assert_eq!((status, text(&expect["body"]["utf8"])), (Some(200), ""), "{id}");
                     carried_out += 1;
                 }
                 Ok(Command::ChannelStats(keys)) => {
@@ -169,11 +148,7 @@ fn statistics_are_asked_and_answered_as_recorded() {
             Ok(keys) if query.binary => {
                 let wire = unbase64(text(&body["recorded_base64"]));
                 let online = stats_of(&wire);
-                assert_eq!(
-                    online.iter().map(|(key, _)| *key).collect::<Vec<_>>(),
-                    keys,
-                    "{id}"
-                );
+                assert_eq!(online.iter().map(|(key, _)| *key).collect::<Vec<_>>(), keys, "{id}");
                 assert_eq!(request::channel_stats_batch(&online), wire, "{id}");
                 answered += 1;
             }
@@ -235,11 +210,7 @@ fn void_lists_are_those_answered_with_4010() {
             };
             if matches!(route(text(target)), "/sub/" | "/subws/") {
                 let query = Query::parse(args(text(target)));
-                count(
-                    &case["id"],
-                    subscriber(&query, &server(&vectors, name)),
-                    refused,
-                );
+                count(&case["id"], subscriber(&query, &server(&vectors, name)), refused);
             }
         }
     }
@@ -264,12 +235,7 @@ fn client_frames(opcode: u8, data: &[u8], fragments: usize) -> Vec<u8> {
         }
         let mask = [0x5a, 0xc3, 0x0f, i as u8];
         out.extend_from_slice(&mask);
-        out.extend(
-            piece
-                .iter()
-                .zip(mask.iter().cycle())
-                .map(|(byte, mask)| byte ^ mask),
-        );
+        out.extend(piece.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     }
     out
 }
@@ -301,12 +267,7 @@ fn client_frames_are_answered_as_recorded() {
         let closed = list(&case["steps"])
             .iter()
             .filter(|step| step["op"] == "ws_closed" && step["conn"] == conn)
-            .map(|step| {
-                (
-                    step["expect"]["code"].as_u64().unwrap(),
-                    text(&step["expect"]["reason"]),
-                )
-            })
+            .map(|step| (step["expect"]["code"].as_u64().unwrap(), text(&step["expect"]["reason"])))
             .find(|(code, _)| *code != 1000);
 
         let mut messages = Vec::new();
@@ -338,11 +299,7 @@ fn client_frames_are_answered_as_recorded() {
             }
             Err(error) => {
                 let reason = error.to_string();
-                assert_eq!(
-                    closed,
-                    Some((u64::from(error.code()), reason.as_str())),
-                    "{id}"
-                );
+                assert_eq!(closed, Some((u64::from(error.code()), reason.as_str())), "{id}");
                 refused += 1;
             }
         }
@@ -373,12 +330,7 @@ fn upgrades_are_refused_as_recorded() {
             Ok(_) => panic!("{}", case["id"]),
         };
         assert_eq!(expect["status"], refusal.status(), "{}", case["id"]);
-        assert_eq!(
-            text(&expect["body"]["utf8"]),
-            refusal.body(),
-            "{}",
-            case["id"]
-        );
+        assert_eq!(text(&expect["body"]["utf8"]), refusal.body(), "{}", case["id"]);
         count += 1;
     }
     assert_eq!(count, 6);

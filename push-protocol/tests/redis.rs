@@ -32,10 +32,7 @@ fn announcements_and_stored_values_are_the_recorded_ones() {
             assert_eq!(list(&decoded["receivers"]).len(), message.receivers.len());
             for (theirs, ours) in list(&decoded["receivers"]).iter().zip(&message.receivers) {
                 assert_eq!(unhex(text(&theirs["id"])), ours.key.id);
-                assert_eq!(
-                    theirs["isPrivate"].as_bool().unwrap_or(false),
-                    ours.key.is_private()
-                );
+                assert_eq!(theirs["isPrivate"].as_bool().unwrap_or(false), ours.key.is_private());
                 let signature = theirs["signature"].as_str().map(unhex).unwrap_or_default();
                 assert_eq!(signature, ours.signature);
             }

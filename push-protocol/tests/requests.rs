@@ -9,11 +9,7 @@ use push_protocol::request::{self, Command, Limits};
 use push_protocol::signature::{Algorithm, Verifier};
 use push_protocol::{ApiError, ChannelId, ChannelKey, Mid};
 
-const LIMITS: Limits = Limits {
-    max_messages: 3,
-    max_channels: 3,
-    message_ttl: 1000,
-};
+const LIMITS: Limits = Limits { max_messages: 3, max_channels: 3, message_ttl: 1000 };
 const NOW: u32 = 1_795_408_161;
 const SENDER: ChannelId = [9; 16];
 
@@ -39,16 +35,10 @@ fn receiver() -> impl Strategy<Value = proto::Receiver> {
         let signed = <&ChannelId>::try_from(id.as_slice()).ok();
         let signature = match signature {
             None => Vec::new(),
-            Some(true) => signed
-                .and_then(|id| verifier().sign_public(id))
-                .unwrap_or_default(),
+            Some(true) => signed.and_then(|id| verifier().sign_public(id)).unwrap_or_default(),
             Some(false) => vec![1; 20],
         };
-        proto::Receiver {
-            id,
-            is_private,
-            signature,
-        }
+        proto::Receiver { id, is_private, signature }
     })
 }
 
@@ -64,15 +54,13 @@ fn incoming() -> impl Strategy<Value = proto::IncomingMessage> {
         prop_oneof![0u32..2000, any::<u32>()],
         prop_oneof!["[a-z*_-]{0,34}", ".{0,4}"],
     )
-        .prop_map(
-            |(receivers, sender, body, expiry, r#type)| proto::IncomingMessage {
-                receivers,
-                sender,
-                body,
-                expiry,
-                r#type,
-            },
-        )
+        .prop_map(|(receivers, sender, body, expiry, r#type)| proto::IncomingMessage {
+            receivers,
+            sender,
+            body,
+            expiry,
+            r#type,
+        })
 }
 
 fn asked() -> impl Strategy<Value = proto::Request> {
@@ -120,11 +108,7 @@ fn channels(list: &[(&[u8], bool, &[u8])], client: bool) -> Result<Vec<ChannelKe
             return Err(ApiError::InvalidSignature);
         }
         let id = id.map_err(|_| ApiError::InvalidChannelId)?;
-        Ok(if is_private {
-            ChannelKey::private(id)
-        } else {
-            ChannelKey::public(id)
-        })
+        Ok(if is_private { ChannelKey::private(id) } else { ChannelKey::public(id) })
     };
     list.iter().map(key).collect()
 }
@@ -136,10 +120,7 @@ fn expected(
     batch: &proto::RequestBatch,
     client: bool,
 ) -> Result<Result<Vec<Published>, Option<Vec<ChannelKey>>>, ApiError> {
-    let command = batch
-        .requests
-        .first()
-        .and_then(|request| request.command.as_ref());
+    let command = batch.requests.first().and_then(|request| request.command.as_ref());
     match command.ok_or(ApiError::WrongRequestData)? {
         Asked::IncomingMessages(request) => {
             if request.messages.len() > LIMITS.max_messages {
@@ -147,9 +128,8 @@ fn expected(
             }
             let message = |message: &proto::IncomingMessage| {
                 let list = message.receivers.iter();
-                let list: Vec<_> = list
-                    .map(|r| (r.id.as_slice(), r.is_private, r.signature.as_slice()))
-                    .collect();
+                let list: Vec<_> =
+                    list.map(|r| (r.id.as_slice(), r.is_private, r.signature.as_slice())).collect();
                 let keys = channels(&list, client)?;
                 let signatures = message.receivers.iter().map(|r| r.signature.clone());
                 let receivers = keys.into_iter().zip(signatures).collect();
@@ -157,24 +137,14 @@ fn expected(
                 let good = |c: char| c.is_ascii_alphanumeric() || "_*-".contains(c);
                 let good = (1..=32).contains(&label.len()) && label.chars().all(good);
                 let label = if good { label } else { "unknown" }.to_owned();
-                Ok((
-                    receivers,
-                    message.expiry.min(1000),
-                    message.body.clone(),
-                    label,
-                ))
+                Ok((receivers, message.expiry.min(1000), message.body.clone(), label))
             };
-            Ok(Ok(request
-                .messages
-                .iter()
-                .map(message)
-                .collect::<Result<_, _>>()?))
+            Ok(Ok(request.messages.iter().map(message).collect::<Result<_, _>>()?))
         }
         Asked::ChannelStats(request) => {
             let list = request.channels.iter();
-            let list: Vec<_> = list
-                .map(|c| (c.id.as_slice(), c.is_private, c.signature.as_slice()))
-                .collect();
+            let list: Vec<_> =
+                list.map(|c| (c.id.as_slice(), c.is_private, c.signature.as_slice())).collect();
             Ok(Err(Some(channels(&list, client)?)))
         }
         _ if client => Err(ApiError::CommandNotAllowed),
@@ -192,22 +162,10 @@ fn simplified(command: Command, client: bool) -> Result<Vec<Published>, Option<V
                 let view = OutgoingView::parse(&whole).unwrap();
                 assert_eq!((view.created, view.expiry), (NOW, publication.expiry));
                 let sender = whole_sender(&whole);
-                assert_eq!(
-                    sender,
-                    if client {
-                        (1, SENDER.to_vec())
-                    } else {
-                        (2, Vec::new())
-                    }
-                );
+                assert_eq!(sender, if client { (1, SENDER.to_vec()) } else { (2, Vec::new()) });
                 let receivers = publication.receivers.into_iter();
                 let receivers = receivers.map(|r| (r.key, r.signature)).collect();
-                (
-                    receivers,
-                    publication.expiry,
-                    view.body.to_owned(),
-                    publication.label,
-                )
+                (receivers, publication.expiry, view.body.to_owned(), publication.label)
             })
             .collect()),
         Command::ChannelStats(keys) => Err(Some(keys)),
@@ -216,10 +174,7 @@ fn simplified(command: Command, client: bool) -> Result<Vec<Published>, Option<V
 }
 
 fn whole_sender(outgoing: &[u8]) -> (i32, Vec<u8>) {
-    let sender = proto::OutgoingMessage::decode(outgoing)
-        .unwrap()
-        .sender
-        .unwrap();
+    let sender = proto::OutgoingMessage::decode(outgoing).unwrap().sender.unwrap();
     (sender.r#type, sender.id)
 }
 
@@ -333,70 +288,35 @@ fn without_a_public_id_nothing_else_is_looked_at() {
 fn a_malformed_message_outweighs_errors_in_front_of_it() {
     // A message without receivers (4017), then one that is cut (4013).
     let wire = [0x0a, 0x05, 0x0a, 0x03, 0x0a, 0x00, 0x0b];
-    assert_eq!(
-        request::trusted(&wire, &LIMITS, NOW),
-        Err(ApiError::WrongRequestData)
-    );
+    assert_eq!(request::trusted(&wire, &LIMITS, NOW), Err(ApiError::WrongRequestData));
     let wire = [0x0a, 0x06, 0x0a, 0x04, 0x0a, 0x00, 0x0a, 0x00];
-    assert_eq!(
-        request::trusted(&wire, &LIMITS, NOW),
-        Err(ApiError::NoChannels)
-    );
+    assert_eq!(request::trusted(&wire, &LIMITS, NOW), Err(ApiError::NoChannels));
 }
 
 #[test]
 fn the_order_of_checks_is_the_documented_one() {
-    let odd = proto::Receiver {
-        id: vec![1; 4],
-        ..Default::default()
-    };
-    let private = proto::Receiver {
-        id: vec![1; 16],
-        is_private: true,
-        ..Default::default()
-    };
-    let unsigned = proto::Receiver {
-        id: vec![1; 16],
-        ..Default::default()
-    };
-    let odd_private = proto::Receiver {
-        is_private: true,
-        ..odd.clone()
-    };
+    let odd = proto::Receiver { id: vec![1; 4], ..Default::default() };
+    let private = proto::Receiver { id: vec![1; 16], is_private: true, ..Default::default() };
+    let unsigned = proto::Receiver { id: vec![1; 16], ..Default::default() };
+    let odd_private = proto::Receiver { is_private: true, ..odd.clone() };
     let check = |messages: &[&[&proto::Receiver]], client| {
         let messages = messages.iter().map(|receivers| proto::IncomingMessage {
-            receivers: receivers
-                .iter()
-                .map(|receiver| (*receiver).clone())
-                .collect(),
+            receivers: receivers.iter().map(|receiver| (*receiver).clone()).collect(),
             ..Default::default()
         });
-        let request = proto::IncomingMessagesRequest {
-            messages: messages.collect(),
-        };
+        let request = proto::IncomingMessagesRequest { messages: messages.collect() };
         let command = Some(Asked::IncomingMessages(request));
-        let batch = proto::RequestBatch {
-            requests: vec![proto::Request { command }],
-        };
+        let batch = proto::RequestBatch { requests: vec![proto::Request { command }] };
         read(&batch.encode_to_vec(), client).unwrap_err()
     };
     // 4016 for the whole, then message by message.
-    assert_eq!(
-        check(&[&[], &[], &[], &[]], false),
-        ApiError::TooManyMessages
-    );
+    assert_eq!(check(&[&[], &[], &[], &[]], false), ApiError::TooManyMessages);
     assert_eq!(check(&[&[&odd], &[]], false), ApiError::InvalidChannelId);
     assert_eq!(check(&[&[], &[&odd]], false), ApiError::NoChannels);
     assert_eq!(check(&[&[&odd; 4]], false), ApiError::TooManyChannels);
     // Receiver by receiver, 4020 before 4021.
-    assert_eq!(
-        check(&[&[&private, &unsigned]], true),
-        ApiError::PrivateNotAllowed
-    );
-    assert_eq!(
-        check(&[&[&unsigned, &private]], true),
-        ApiError::InvalidSignature
-    );
+    assert_eq!(check(&[&[&private, &unsigned]], true), ApiError::PrivateNotAllowed);
+    assert_eq!(check(&[&[&unsigned, &private]], true), ApiError::InvalidSignature);
     assert_eq!(check(&[&[&odd_private]], true), ApiError::PrivateNotAllowed);
     assert_eq!(check(&[&[&odd]], true), ApiError::InvalidSignature);
 }

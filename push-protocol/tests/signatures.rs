@@ -35,15 +35,8 @@ fn signatures_are_made_and_verified() {
             assert_eq!(verifier.sign_public(&id), Some(unhex(expected)), "{entry}");
             assert!(verifier.verify_public(&id, &unhex(expected)), "{entry}");
         } else {
-            assert_eq!(
-                verifier.sign_text(input.as_bytes()).as_deref(),
-                Some(expected),
-                "{entry}"
-            );
-            assert!(
-                verifier.verify_text(input.as_bytes(), expected.as_bytes()),
-                "{entry}"
-            );
+            assert_eq!(verifier.sign_text(input.as_bytes()).as_deref(), Some(expected), "{entry}");
+            assert!(verifier.verify_text(input.as_bytes(), expected.as_bytes()), "{entry}");
         }
         if let Some(value) = entry["channel_string"].as_str() {
             let list = ChannelList::for_subscriber(value.as_bytes(), &verifier).unwrap();
@@ -78,10 +71,7 @@ fn channel_strings_get_their_verdicts() {
             entry["rest"],
             "rest: {entry}"
         );
-        assert_eq!(
-            verdict(rest != Err(ApiError::PublicChannelRequired)),
-            entry["rest"]
-        );
+        assert_eq!(verdict(rest != Err(ApiError::PublicChannelRequired)), entry["rest"]);
         count += 1;
     }
     assert_eq!(count, 62);
@@ -96,28 +86,15 @@ fn receiver_signatures_get_their_verdicts() {
     let mut count = 0;
     for entry in list(&vectors["receiver_signatures"]) {
         let id = unhex(text(&entry["public_id"]));
-        let signature = entry["signature_hex"]
-            .as_str()
-            .map(unhex)
-            .unwrap_or_default();
+        let signature = entry["signature_hex"].as_str().map(unhex).unwrap_or_default();
         let accepted = entry["expected"] == "accept";
         let key = id.as_slice().try_into().unwrap();
-        assert_eq!(
-            verifier.verify_public(&key, &signature),
-            accepted,
-            "{entry}"
-        );
+        assert_eq!(verifier.verify_public(&key, &signature), accepted, "{entry}");
 
-        let channels = vec![proto::ChannelId {
-            id,
-            is_private: false,
-            signature,
-        }];
+        let channels = vec![proto::ChannelId { id, is_private: false, signature }];
         let stats = proto::ChannelStatsRequest { channels };
         let command = Some(proto::request::Command::ChannelStats(stats));
-        let batch = proto::RequestBatch {
-            requests: vec![proto::Request { command }],
-        };
+        let batch = proto::RequestBatch { requests: vec![proto::Request { command }] };
         let limits = Limits::default();
         let answer = request::client(&batch.encode_to_vec(), &limits, &verifier, sender, 0);
         if accepted {

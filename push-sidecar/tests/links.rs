@@ -560,3 +560,35 @@ fn a_socket_in_use_is_refused_and_a_dead_one_replaced() {
         assert!(matches!(error, Err(ListenError::NoGroup(_))));
     });
 }
+
+/// Redis is not there yet: workers may connect, are told that publishes must wait, and are welcome
+/// when it comes.
+#[test]
+fn workers_may_come_before_redis() {
+    let mut server = RedisServer::start();
+    server.stop(false);
+    run(async {
+        let sidecar = Sidecar::redis(&server);
+        let mut worker = Worker::open(&sidecar.socket).await;
+        worker
+            .send(&ToSidecar::Hello {
+                version: VERSION,
+                instance: 1,
+                pid: 1,
+                resume: false,
+                software: "test".into(),
+            })
+            .await;
+        worker.send(&subscribing(1, vec![private(1)])).await;
+        let (status, _) = worker.publish(1, vec![item(0, &[private(1)], "1")]).await;
+        assert_eq!(status, PublishStatus::Unavailable);
+        worker.ping().await;
+        assert!(worker.skipped.is_empty(), "{:?}", worker.skipped);
+        server.launch();
+        assert!(matches!(worker.next().await, ToWorker::Welcome { .. }));
+        assert!(matches!(worker.next().await, ToWorker::Position { seq: 1, .. }));
+        let (status, _) = worker.publish(1, vec![item(0, &[private(1)], "1")]).await;
+        assert_eq!(status, PublishStatus::Stored);
+        worker.delivery().await;
+    });
+}

@@ -163,3 +163,28 @@ fn an_url_of_no_use_is_refused() {
         }
     });
 }
+
+/// Whoever published has given up by then: nothing may appear out of the blue.
+#[test]
+fn what_waited_too_long_is_not_carried_out() {
+    let server = RedisServer::start();
+    run(async {
+        let (store, mut events) = RedisStore::open(&options(&server)).expect("a store");
+        whole(&mut events).await;
+        server.query::<()>(&[b"CLIENT", b"PAUSE", b"900", b"ALL"]);
+        // The first is under way and hangs; the others wait for it.
+        let hanging = publish(&store, 1);
+        let waiting = async {
+            tokio::task::yield_now().await;
+            futures_util::future::join_all((2..10).map(|seq| publish(&store, seq))).await
+        };
+        let (first, others) = tokio::join!(hanging, waiting);
+        assert!(first.expect_err("timed out").is_retryable());
+        for other in others {
+            let error = other.expect_err("given up");
+            assert!(error.is_retryable() && error.to_string().contains("too long"), "{error}");
+        }
+        until("stored", async || publish(&store, 1).await.is_ok()).await;
+        assert_eq!(server.query::<u64>(&[b"GET", b"server:messagecounter"]), 1);
+    });
+}

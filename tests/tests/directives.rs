@@ -44,9 +44,7 @@ fn accepted(http: &str) {
 fn refused_with(http: &str, files: &[(&str, &str, u32)], message: &str) {
     for (success, told) in tested(http, files).expect("nginx runs") {
         assert!(!success, "accepted:\n{http}\n{told}");
-        let said = told
-            .lines()
-            .any(|line| line.contains("[emerg]") && line.contains(message));
+        let said = told.lines().any(|line| line.contains("[emerg]") && line.contains(message));
         assert!(said, "{http}\nwanted: {message}\ngot: {told}");
     }
 }
@@ -63,12 +61,7 @@ fn server(text: &str) -> String {
 
 /// An http block that lacks nothing, with a location that has this in it.
 fn location(text: &str) -> String {
-    [
-        SIDECAR,
-        KEY,
-        &server(&format!("location /push/ {{ {text} }}")),
-    ]
-    .join("\n")
+    [SIDECAR, KEY, &server(&format!("location /push/ {{ {text} }}"))].join("\n")
 }
 
 #[test]
@@ -84,15 +77,9 @@ fn roles_are_known_by_name() {
         refused(&conf, &expected);
     }
     for wrong in ["bx_push;", "bx_push sub pub;"] {
-        refused(
-            &location(wrong),
-            "invalid number of arguments in \"bx_push\" directive",
-        );
+        refused(&location(wrong), "invalid number of arguments in \"bx_push\" directive");
     }
-    refused(
-        &location("bx_push sub; bx_push pub;"),
-        "\"bx_push\" directive is duplicate",
-    );
+    refused(&location("bx_push sub; bx_push pub;"), "\"bx_push\" directive is duplicate");
 }
 
 #[test]
@@ -109,12 +96,7 @@ fn a_role_belongs_into_a_location() {
 fn the_sidecar_is_a_unix_socket_named_once() {
     let with = |sidecar: &str| [sidecar, KEY, &server("location / { bx_push sub; }")].join("\n");
     accepted(&with(SIDECAR));
-    for wrong in [
-        "127.0.0.1:9000",
-        "/run/push.sock",
-        "unix:",
-        "unix:relative.sock",
-    ] {
+    for wrong in ["127.0.0.1:9000", "/run/push.sock", "unix:", "unix:relative.sock"] {
         let conf = with(&format!("bx_push_sidecar {wrong};"));
         let expected = format!(
             "\"bx_push_sidecar\" directive has an invalid address \"{wrong}\", want unix:/path"
@@ -141,11 +123,7 @@ fn keys_are_taken_at_every_level() {
     let inside = format!("location / {{ bx_push sub; {KEY} }}");
     accepted(&[SIDECAR, &server(&inside)].join("\n"));
     // Several, of both kinds: for the time in which a key is replaced.
-    let several = [
-        KEY,
-        "bx_push_security_key_file DIR/a;",
-        "bx_push_security_key_file DIR/b;",
-    ];
+    let several = [KEY, "bx_push_security_key_file DIR/a;", "bx_push_security_key_file DIR/b;"];
     let conf = [SIDECAR, &several.join("\n"), &server(locations)].join("\n");
     let (first, second) = (format!("{GOOD}\n"), format!("{GOOD}0"));
     accepted_with(&conf, &[("a", &first, 0o600), ("b", &second, 0o400)]);
@@ -154,11 +132,7 @@ fn keys_are_taken_at_every_level() {
 #[test]
 fn a_location_that_checks_signatures_needs_a_key() {
     for role in ["sub", "pub"] {
-        let conf = [
-            SIDECAR,
-            &server(&format!("location /push/ {{ bx_push {role}; }}")),
-        ]
-        .join("\n");
+        let conf = [SIDECAR, &server(&format!("location /push/ {{ bx_push {role}; }}"))].join("\n");
         let missing = format!(
             "no \"bx_push_security_key\" or \"bx_push_security_key_file\" is defined \
              for the \"bx_push {role}\" directive in DIR/nginx.conf:"
@@ -166,10 +140,7 @@ fn a_location_that_checks_signatures_needs_a_key() {
         refused(&conf, &missing);
     }
     let empty = location("bx_push sub; bx_push_security_key \"\";");
-    refused(
-        &empty,
-        "\"bx_push_security_key\" directive has an empty key",
-    );
+    refused(&empty, "\"bx_push_security_key\" directive has an empty key");
 }
 
 /// `nginx -t` succeeds, with `message` in a `[warn]` line.
@@ -177,56 +148,36 @@ fn a_location_that_checks_signatures_needs_a_key() {
 fn warned_with(http: &str, files: &[(&str, &str, u32)], message: &str) {
     for (success, told) in tested(http, files).expect("nginx runs") {
         assert!(success, "{http}\n{told}");
-        let said = told
-            .lines()
-            .any(|line| line.contains("[warn]") && line.contains(message));
+        let said = told.lines().any(|line| line.contains("[warn]") && line.contains(message));
         assert!(said, "{http}\nwanted: {message}\ngot: {told}");
     }
 }
 
 #[test]
 fn a_key_file_must_be_there_hold_a_key_and_be_private() {
-    let conf = [
-        SIDECAR,
-        "bx_push_security_key_file DIR/key;",
-        &server("location / { bx_push sub; }"),
-    ]
-    .join("\n");
+    let conf =
+        [SIDECAR, "bx_push_security_key_file DIR/key;", &server("location / { bx_push sub; }")]
+            .join("\n");
     accepted_with(&conf, &[("key", &format!("{GOOD}\n"), 0o600)]);
-    refused(
-        &conf,
-        "can't read the key file \"DIR/key\": No such file or directory",
-    );
+    refused(&conf, "can't read the key file \"DIR/key\": No such file or directory");
     for empty in ["", "\n", "  \r\n"] {
         let message = "names an empty key file \"DIR/key\"";
         refused_with(&conf, &[("key", empty, 0o600)], message);
     }
     let two = format!("{GOOD}\n{GOOD}\n");
-    refused_with(
-        &conf,
-        &[("key", &two, 0o600)],
-        "names a key file with several lines",
-    );
+    refused_with(&conf, &[("key", &two, 0o600)], "names a key file with several lines");
     let large = "x".repeat(5_000);
     refused_with(&conf, &[("key", &large, 0o600)], "larger than 4096 bytes");
     // These work, but not without a word.
     let open = "the key file \"DIR/key\" is readable by everyone, its mode should be 0600";
     warned_with(&conf, &[("key", GOOD, 0o644)], open);
-    warned_with(
-        &conf,
-        &[("key", "short", 0o600)],
-        "a key of less than 32 characters",
-    );
+    warned_with(&conf, &[("key", "short", 0o600)], "a key of less than 32 characters");
 }
 
 #[test]
 fn a_relative_key_file_is_beside_nginx_conf() {
-    let conf = [
-        SIDECAR,
-        "bx_push_security_key_file key;",
-        &server("location / { bx_push sub; }"),
-    ]
-    .join("\n");
+    let conf = [SIDECAR, "bx_push_security_key_file key;", &server("location / { bx_push sub; }")]
+        .join("\n");
     accepted_with(&conf, &[("key", GOOD, 0o600)]);
 }
 
@@ -248,38 +199,13 @@ fn limits_have_bounds() {
     let cases = [
         ("bx_push_max_payload", "1k", "512", "1024 to 33554432 bytes"),
         ("bx_push_max_messages_per_request", "1", "0", "1 to 10000"),
-        (
-            "bx_push_max_channels_per_request",
-            "10000",
-            "10001",
-            "1 to 10000",
-        ),
+        ("bx_push_max_channels_per_request", "10000", "10001", "1 to 10000"),
         ("bx_push_max_connections_per_channel", "3", "0", "1 to 1000000"),
-        (
-            "bx_push_poll_timeout",
-            "1s",
-            "500ms",
-            "1000 to 86400000 milliseconds",
-        ),
-        (
-            "bx_push_ping_interval",
-            "1d",
-            "2d",
-            "1000 to 86400000 milliseconds",
-        ),
+        ("bx_push_poll_timeout", "1s", "500ms", "1000 to 86400000 milliseconds"),
+        ("bx_push_ping_interval", "1d", "2d", "1000 to 86400000 milliseconds"),
         ("bx_push_message_ttl", "1h", "0", "milliseconds"),
-        (
-            "bx_push_max_queue",
-            "64k",
-            "1k",
-            "65536 to 1073741824 bytes",
-        ),
-        (
-            "bx_push_signature_algorithm",
-            "sha256",
-            "md5",
-            "bx_push_signature_algorithm",
-        ),
+        ("bx_push_max_queue", "64k", "1k", "65536 to 1073741824 bytes"),
+        ("bx_push_signature_algorithm", "sha256", "md5", "bx_push_signature_algorithm"),
     ];
     for (name, good, bad, bounds) in cases {
         accepted(&location(&format!("bx_push sub; {name} {good};")));

@@ -38,7 +38,6 @@ thread_local! {
 pub(super) unsafe fn init(cycle: *mut ngx_cycle_t) {
     // SAFETY: by the contract.
     unsafe { ALL.set(((*cycle).connections, (*cycle).connection_n)) };
-    READ_BUFFER.with_borrow_mut(|buffer| buffer.resize(BUFFER, 0));
 }
 
 /// Reads a connection's bytes up to a bound. `on` gets each piece and says whether to go on.
@@ -53,6 +52,8 @@ pub(super) unsafe fn read(
     mut on: impl FnMut(&[u8]) -> bool,
 ) -> ReadEnd {
     let mut buffer = READ_BUFFER.take();
+    // Empty at first, and after a panic in `on`.
+    buffer.resize(BUFFER, 0);
     let end = 'all: {
         for _ in 0..reads {
             // SAFETY: nginx sets `recv` of every connection; it writes at most as much as it is

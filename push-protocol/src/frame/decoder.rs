@@ -61,10 +61,7 @@ impl Decoder {
         }
         let result = self.run(input, max_payload, on);
         if result != Ok(true) {
-            *self = Self {
-                partial: None,
-                ended: true,
-            };
+            *self = Self { partial: None, ended: true };
         }
         result.map(|_| ())
     }
@@ -170,10 +167,7 @@ impl Partial {
             *input = &input[take..];
             return Ok(None);
         };
-        head.admit(
-            self.message.as_ref().map(|(_, data)| data.len()),
-            max_payload,
-        )?;
+        head.admit(self.message.as_ref().map(|(_, data)| data.len()), max_payload)?;
         self.head_len = 0;
         *input = &input[used - before..];
         Ok(Some(head))
@@ -216,15 +210,7 @@ impl Head {
             return Ok(None);
         };
         let len = usize::try_from(len).map_err(|_| ProtocolError::TooBig)?;
-        Ok(Some((
-            Self {
-                fin,
-                opcode,
-                mask,
-                len,
-            },
-            bytes.len() - rest.len(),
-        )))
+        Ok(Some((Self { fin, opcode, mask, len }, bytes.len() - rest.len())))
     }
 
     /// Whether the frame may come now: `fragments` is the size of the message that is under way.
@@ -265,10 +251,7 @@ fn finish(opcode: Opcode, payload: Vec<u8>) -> Result<Event, ProtocolError> {
         Opcode::Pong => Event::Pong(payload),
         Opcode::Close => return close_event(&payload),
         Opcode::Text if !is_utf8(&payload) => return Err(ProtocolError::InvalidUtf8),
-        _ => Event::Message {
-            opcode,
-            data: payload,
-        },
+        _ => Event::Message { opcode, data: payload },
     })
 }
 
@@ -285,10 +268,7 @@ fn close_event(payload: &[u8]) -> Result<Event, ProtocolError> {
     if !is_utf8(reason) {
         return Err(ProtocolError::InvalidUtf8);
     }
-    Ok(Event::Close {
-        code,
-        reason: reason.to_vec(),
-    })
+    Ok(Event::Close { code, reason: reason.to_vec() })
 }
 
 fn is_utf8(bytes: &[u8]) -> bool {

@@ -33,20 +33,12 @@ static REQUEST_BATCH: Schema = &[Kind::Message(&[
 #[derive(Clone, Copy)]
 enum Origin<'a> {
     Backend,
-    Client {
-        verifier: &'a Verifier,
-        public_id: ChannelId,
-    },
+    Client { verifier: &'a Verifier, public_id: ChannelId },
 }
 
 /// Reads and checks a request of the backend. Ids need no signature; `now_unix`: seconds.
 pub fn trusted(body: &[u8], limits: &Limits, now_unix: u32) -> Result<Command, ApiError> {
-    Reader {
-        origin: Origin::Backend,
-        limits,
-        now_unix,
-    }
-    .batch(body)
+    Reader { origin: Origin::Backend, limits, now_unix }.batch(body)
 }
 
 /// Reads and checks a request of a client: its connection's `public_id` becomes the sender; every
@@ -59,15 +51,7 @@ pub fn client(
     now_unix: u32,
 ) -> Result<Command, ApiError> {
     let public_id = public_id.ok_or(ApiError::PublicChannelRequired)?;
-    Reader {
-        origin: Origin::Client {
-            verifier,
-            public_id,
-        },
-        limits,
-        now_unix,
-    }
-    .batch(body)
+    Reader { origin: Origin::Client { verifier, public_id }, limits, now_unix }.batch(body)
 }
 
 /// UTF-8, with U+FFFD for what is not.
@@ -129,12 +113,7 @@ impl Reader<'_> {
             Origin::Client { public_id, .. } => Sender::Client(public_id),
         };
         let rest = encode_rest(&utf8(raw.body), expiry, self.now_unix, sender);
-        Ok(Publication {
-            receivers,
-            expiry,
-            rest,
-            label: label_of(raw.label),
-        })
+        Ok(Publication { receivers, expiry, rest, label: label_of(raw.label) })
     }
 
     fn channel_stats(&self, stats: &[u8]) -> Result<Vec<ChannelKey>, ApiError> {
@@ -207,11 +186,7 @@ struct RawMessage<'a> {
 
 impl<'a> RawMessage<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut message = Self {
-            body: &[],
-            expiry: 0,
-            label: &[],
-        };
+        let mut message = Self { body: &[], expiry: 0, label: &[] };
         let mut fields = Fields(bytes);
         while let Some((field, value)) = fields.next()? {
             match (field, value) {
@@ -234,11 +209,7 @@ pub(crate) struct RawChannel<'a> {
 
 impl<'a> RawChannel<'a> {
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut channel = Self {
-            id: &[],
-            is_private: false,
-            signature: &[],
-        };
+        let mut channel = Self { id: &[], is_private: false, signature: &[] };
         let mut fields = Fields(bytes);
         while let Some((field, value)) = fields.next()? {
             match (field, value) {
@@ -270,11 +241,7 @@ pub(crate) fn nested(message: &[u8], wanted: u32) -> impl Iterator<Item = &[u8]>
 fn label_of(label: &[u8]) -> String {
     let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'*' | b'-');
     let good = (1..=32).contains(&label.len()) && label.iter().all(is_good);
-    let label = if good {
-        std::str::from_utf8(label).ok()
-    } else {
-        None
-    };
+    let label = if good { std::str::from_utf8(label).ok() } else { None };
     label.unwrap_or(UNKNOWN_LABEL).to_owned()
 }
 

@@ -18,10 +18,7 @@ pub fn channel_stats(
     if channels.len() > limits.max_channels {
         return Err(ApiError::TooManyChannels);
     }
-    Ok(channels
-        .iter()
-        .map(|channel| ChannelKey::private(channel.private))
-        .collect())
+    Ok(channels.iter().map(|channel| ChannelKey::private(channel.private)).collect())
 }
 
 /// The answer in text: the private ids that are online, in the order asked.
@@ -49,12 +46,7 @@ pub fn channel_stats_batch(asked: &[(ChannelKey, bool)]) -> Vec<u8> {
     for (key, online) in asked {
         put_head(&mut out, CHANNELS, ENTRY);
         put_bytes(&mut out, 1 << 3 | 2, &key.id);
-        out.extend_from_slice(&[
-            2 << 3,
-            u8::from(key.is_private()),
-            3 << 3,
-            u8::from(*online),
-        ]);
+        out.extend_from_slice(&[2 << 3, u8::from(key.is_private()), 3 << 3, u8::from(*online)]);
     }
     out
 }
@@ -88,44 +80,21 @@ mod tests {
         let value = format!("{pair}/{}", "0c".repeat(16));
         let list = ChannelList::for_backend(value.as_bytes(), &verifier);
         let ask = |max_channels| {
-            channel_stats(
-                list.as_ref(),
-                &Limits {
-                    max_channels,
-                    ..Limits::default()
-                },
-            )
+            channel_stats(list.as_ref(), &Limits { max_channels, ..Limits::default() })
         };
-        let keys = [
-            ChannelKey::private([0x0a; 16]),
-            ChannelKey::private([0x0c; 16]),
-        ];
+        let keys = [ChannelKey::private([0x0a; 16]), ChannelKey::private([0x0c; 16])];
         assert_eq!(ask(2), Ok(keys.to_vec()));
         assert_eq!(ask(1), Err(ApiError::TooManyChannels));
-        assert_eq!(
-            channel_stats(None, &Limits::default()),
-            Err(ApiError::NoChannels)
-        );
+        assert_eq!(channel_stats(None, &Limits::default()), Err(ApiError::NoChannels));
     }
 
     #[test]
     fn text_lists_the_private_ids_that_are_online() {
-        let (a, b) = (
-            ChannelKey::private([0x0a; 16]),
-            ChannelKey::private([0x0b; 16]),
-        );
+        let (a, b) = (ChannelKey::private([0x0a; 16]), ChannelKey::private([0x0b; 16]));
         assert_eq!(channel_stats_json(&[]), "{\"infos\":[]}");
         assert_eq!(channel_stats_json(&[(a, false)]), "{\"infos\":[]}");
-        let asked = [
-            (b, true),
-            (a, false),
-            (ChannelKey::public([1; 16]), true),
-            (b, true),
-        ];
+        let asked = [(b, true), (a, false), (ChannelKey::public([1; 16]), true), (b, true)];
         let entry = "{\"channel\":\"0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b\",\"subscribers\":1}";
-        assert_eq!(
-            channel_stats_json(&asked),
-            format!("{{\"infos\":[{entry},{entry}]}}")
-        );
+        assert_eq!(channel_stats_json(&asked), format!("{{\"infos\":[{entry},{entry}]}}"));
     }
 }

@@ -18,12 +18,7 @@ pub fn text(
     let expiry = message_expiry.map_or(0, |header| parse_expiry(header, limits.message_ttl));
     let body = super::batch::utf8(body);
     Publication {
-        receivers: receivers
-            .map(|key| Receiver {
-                key,
-                signature: Vec::new(),
-            })
-            .collect(),
+        receivers: receivers.map(|key| Receiver { key, signature: Vec::new() }).collect(),
         expiry,
         rest: encode_rest(&body, expiry, now_unix, Sender::Backend),
         label: UNKNOWN_LABEL.to_owned(),
@@ -39,11 +34,7 @@ pub fn parse_expiry(header: &[u8], max: u32) -> u32 {
         .unwrap_or(digits)
         .iter()
         .take_while(|byte| byte.is_ascii_digit())
-        .fold(0u32, |value, digit| {
-            value
-                .saturating_mul(10)
-                .saturating_add(u32::from(digit - b'0'))
-        })
+        .fold(0u32, |value, digit| value.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
         .min(max)
 }
 
@@ -75,11 +66,7 @@ mod tests {
             ("86401", 86_400),
             ("99999999999999999999999", 86_400),
         ] {
-            assert_eq!(
-                parse_expiry(header.as_bytes(), 86_400),
-                expiry,
-                "{header:?}"
-            );
+            assert_eq!(parse_expiry(header.as_bytes(), 86_400), expiry, "{header:?}");
         }
         assert_eq!(parse_expiry(b"4294967296", u32::MAX), u32::MAX);
     }
@@ -87,10 +74,7 @@ mod tests {
     #[test]
     fn a_text_is_one_message_of_the_backend() {
         let keys = [ChannelKey::private([1; 16]), ChannelKey::public([2; 16])];
-        let limits = Limits {
-            message_ttl: 100,
-            ..Limits::default()
-        };
+        let limits = Limits { message_ttl: 100, ..Limits::default() };
         let publication = text(keys.into_iter(), b"\"\xff\xfe\"", Some(b"500"), &limits, 7);
         assert_eq!(publication.expiry, 100);
         assert_eq!(publication.label, "unknown");
@@ -98,10 +82,7 @@ mod tests {
         assert_eq!(receivers, keys);
         let message = with_id(Mid::ZERO, &publication.rest);
         let view = OutgoingView::parse(&message).unwrap();
-        assert_eq!(
-            (view.body, view.expiry, view.created),
-            ("\"\u{fffd}\u{fffd}\"", 100, 7)
-        );
+        assert_eq!((view.body, view.expiry, view.created), ("\"\u{fffd}\u{fffd}\"", 100, 7));
         assert_eq!(view.sender, Some(Sender::Backend));
         assert_eq!(text(keys.into_iter(), b"1", None, &limits, 7).expiry, 0);
     }

@@ -13,9 +13,7 @@ use serde_json::Value;
 
 /// A file of `tests/vectors`, which has the format this reader knows.
 pub fn vectors(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/vectors")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let vectors: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(vectors["format"], 1, "{name}");
@@ -24,16 +22,12 @@ pub fn vectors(name: &str) -> Value {
 
 /// The elements of an array.
 pub fn list(value: &Value) -> &[Value] {
-    value
-        .as_array()
-        .map_or_else(|| panic!("no array: {value}"), Vec::as_slice)
+    value.as_array().map_or_else(|| panic!("no array: {value}"), Vec::as_slice)
 }
 
 /// A string.
 pub fn text(value: &Value) -> &str {
-    value
-        .as_str()
-        .unwrap_or_else(|| panic!("no string: {value}"))
+    value.as_str().unwrap_or_else(|| panic!("no string: {value}"))
 }
 
 /// Bytes from hex.
@@ -73,15 +67,11 @@ pub fn body(of: &Value, prefix: &str) -> Vec<u8> {
 /// The steps of all cases that a better implementation should follow, each with the name of its
 /// server. The multi-tenant mode is not served; at `front` and `internal` nginx itself answers some.
 pub fn steps(vectors: &Value) -> impl Iterator<Item = (&Value, &Value, &str)> {
-    let cases = list(&vectors["cases"])
-        .iter()
-        .filter(|case| case["defect"] != true);
+    let cases = list(&vectors["cases"]).iter().filter(|case| case["defect"] != true);
     cases
         .flat_map(|case| list(&case["steps"]).iter().map(move |step| (case, step)))
         .map(|(case, step)| {
-            let server = step["server"]
-                .as_str()
-                .unwrap_or_else(|| text(&case["server"]));
+            let server = step["server"].as_str().unwrap_or_else(|| text(&case["server"]));
             (case, step, server)
         })
         .filter(|(_, _, server)| *server != "cloud")
@@ -95,11 +85,7 @@ pub fn stats_of(wire: &[u8]) -> Vec<(ChannelKey, bool)> {
     };
     let entry = |channel: &proto::ChannelStats| {
         let id = channel.id.as_slice().try_into().unwrap();
-        let key = if channel.is_private {
-            ChannelKey::private(id)
-        } else {
-            ChannelKey::public(id)
-        };
+        let key = if channel.is_private { ChannelKey::private(id) } else { ChannelKey::public(id) };
         (key, channel.is_online)
     };
     stats.channels.iter().map(entry).collect()

@@ -15,18 +15,22 @@ use crate::store::{Caps, Missed, Store, StoreError, Token};
 const CATCH_UP_PER_TURN: usize = 256;
 
 impl<S: Store + 'static> Exchange<S> {
-    /// A new link that has said hello; `instance` and `resume` as there. It has been welcomed then.
+    /// A new link that has said hello; `instance` and `resume` as there. It has no part in the
+    /// order before [`Self::welcome`].
     pub fn add_link(&self, instance: u64, resume: bool) -> Rc<Peer> {
+        let id = self.state.borrow_mut().router.add_link(resume);
+        Rc::new(Peer::new(id, instance, self.options.queue_bytes))
+    }
+
+    /// Tells the link where the order stands; it takes part from here on. Needs [`Self::ready`].
+    pub fn welcome(&self, peer: &Rc<Peer>) {
         let mut state = self.state.borrow_mut();
-        let id = state.router.add_link(resume);
-        let peer = Rc::new(Peer::new(id, instance, self.options.queue_bytes));
         peer.outbox.send(&ToWorker::Welcome {
             version: push_link::VERSION,
             position: state.router.position().unwrap_or(Mid::ZERO),
             software: env!("CARGO_PKG_VERSION").to_owned(),
         });
-        state.links.0.insert(id, Rc::clone(&peer));
-        peer
+        state.links.0.insert(peer.id, Rc::clone(peer));
     }
 
     /// The link is gone.

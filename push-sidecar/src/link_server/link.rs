@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use push_link::{Splitter, ToSidecar, ToWorker};
+use push_link::{PublishStatus, Splitter, ToSidecar, ToWorker};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -19,6 +19,9 @@ use crate::store::Store;
 const READ: usize = 64 * 1024;
 /// How long a new connection may take to say hello.
 const HELLO: Duration = Duration::from_secs(10);
+
+/// Frames kept at most until the store has been reached; a worker that has more comes back later.
+const EARLY: usize = 100_000;
 
 /// Runs the link to its end.
 pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S>>) {
@@ -43,7 +46,6 @@ pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S
         let reason = format!("link version {version} of module {software}, this is {ours}");
         return refuse(&input.stream, &reason).await;
     }
-    exchange.ready().await;
     let peer = exchange.add_link(instance, resume);
     let id = peer.id;
     exchange.name_link(id, pid);
@@ -98,6 +100,9 @@ struct Link<S> {
 
 impl<S: Store + 'static> Link<S> {
     async fn read(&mut self, input: &mut Input) -> io::Result<()> {
+        for frame in self.wait_for_store(input).await? {
+            self.handle(frame)?;
+        }
         let mut turn = 0_u32;
         while let Some(frame) = input.frame().await? {
             self.handle(frame)?;
@@ -108,6 +113,37 @@ impl<S: Store + 'static> Link<S> {
             }
         }
         Ok(())
+    }
+
+    /// Until the store has been reached for the first time there is no order to take part in: the
+    /// welcome waits. Answers what came meanwhile; publishes have been put off.
+    async fn wait_for_store(&mut self, input: &mut Input) -> io::Result<Vec<ToSidecar>> {
+        let mut early = Vec::new();
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = self.exchange.ready() => {
+                    self.exchange.welcome(&self.peer);
+                    return Ok(early);
+                }
+                frame = input.frame() => frame?,
+            };
+            match frame {
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Some(ToSidecar::Ping) => self.peer.outbox.send(&ToWorker::Pong),
+                Some(ToSidecar::Publish { seq, .. }) => {
+                    self.peer.outbox.send(&ToWorker::PublishAck {
+                        seq,
+                        status: PublishStatus::Unavailable,
+                        detail: "the store has not been reached yet".into(),
+                    });
+                }
+                Some(_) if early.len() == EARLY => {
+                    return Err(io::Error::other("too much said before the store was reached"));
+                }
+                Some(frame) => early.push(frame),
+            }
+        }
     }
 
     fn handle(&mut self, frame: ToSidecar) -> io::Result<()> {

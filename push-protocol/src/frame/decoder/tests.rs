@@ -17,12 +17,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     out.extend_from_slice(&MASK);
-    out.extend(
-        payload
-            .iter()
-            .zip(MASK.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
+    out.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     out
 }
 
@@ -37,10 +32,7 @@ fn feed(decoder: &mut Decoder, input: &[u8]) -> Result<Vec<Event>, ProtocolError
 }
 
 fn message(opcode: Opcode, data: &[u8]) -> Event {
-    Event::Message {
-        opcode,
-        data: data.to_vec(),
-    }
+    Event::Message { opcode, data: data.to_vec() }
 }
 
 #[test]
@@ -52,10 +44,7 @@ fn an_idle_decoder_is_small_and_holds_nothing() {
     for byte in &bytes {
         events.extend(feed(&mut decoder, &[*byte]).unwrap());
     }
-    assert_eq!(
-        events,
-        [Event::Ping(b"?".to_vec()), message(Opcode::Text, b"Hello")]
-    );
+    assert_eq!(events, [Event::Ping(b"?".to_vec()), message(Opcode::Text, b"Hello")]);
     assert!(decoder.partial.is_none());
 }
 
@@ -64,13 +53,7 @@ fn a_frame_in_one_piece_takes_no_detour() {
     let mut decoder = Decoder::new();
     let bytes = [frame(0x82, b"first"), frame(0x82, b"second")].concat();
     let events = feed(&mut decoder, &bytes).unwrap();
-    assert_eq!(
-        events,
-        [
-            message(Opcode::Binary, b"first"),
-            message(Opcode::Binary, b"second")
-        ]
-    );
+    assert_eq!(events, [message(Opcode::Binary, b"first"), message(Opcode::Binary, b"second")]);
     assert!(decoder.partial.is_none());
 }
 
@@ -91,19 +74,13 @@ fn the_limit_is_on_the_whole_message() {
     assert_eq!(events, [message(Opcode::Binary, &whole)]);
 
     let over = frame(0x82, &vec![7; MAX + 1]);
-    assert_eq!(
-        feed(&mut Decoder::new(), &over[..14]),
-        Err(ProtocolError::TooBig)
-    );
+    assert_eq!(feed(&mut Decoder::new(), &over[..14]), Err(ProtocolError::TooBig));
 
     let mut decoder = Decoder::new();
     assert_eq!(feed(&mut decoder, &frame(0x02, &whole)), Ok(vec![]));
     assert_eq!(feed(&mut decoder, &frame(0x80, b"")).unwrap().len(), 1);
     assert_eq!(feed(&mut decoder, &frame(0x02, &whole)), Ok(vec![]));
-    assert_eq!(
-        feed(&mut decoder, &frame(0x80, b"x")),
-        Err(ProtocolError::TooBig)
-    );
+    assert_eq!(feed(&mut decoder, &frame(0x80, b"x")), Err(ProtocolError::TooBig));
 }
 
 #[test]
@@ -113,9 +90,7 @@ fn control_frames_are_not_measured_by_the_limit() {
         events.push(event);
         true
     };
-    Decoder::new()
-        .feed(&frame(0x8a, &[1; 125]), 10, &mut on)
-        .unwrap();
+    Decoder::new().feed(&frame(0x8a, &[1; 125]), 10, &mut on).unwrap();
     assert_eq!(events, [Event::Pong(vec![1; 125])]);
 }
 
@@ -133,23 +108,14 @@ fn what_is_against_the_rules_ends_it() {
         (vec![0x09, 0x80], E::BadControl),
         (vec![0x89, 0xfe], E::BadControl),
         (frame(0x80, b"x"), E::BadFragment),
-        (
-            [frame(0x01, b"a"), frame(0x81, b"b")].concat(),
-            E::BadFragment,
-        ),
+        ([frame(0x01, b"a"), frame(0x81, b"b")].concat(), E::BadFragment),
         (frame(0x88, &[3]), E::BadClose),
         (frame(0x88, &[3, 0xed]), E::BadClose),
         (frame(0x88, &[0x0b, 0xb7]), E::BadClose),
         (frame(0x88, b"\x03\xe8\xff"), E::InvalidUtf8),
         (frame(0x81, b"\xff"), E::InvalidUtf8),
-        (
-            [frame(0x01, b"\xd0"), frame(0x80, b"x")].concat(),
-            E::InvalidUtf8,
-        ),
-        (
-            vec![0x82, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            E::TooBig,
-        ),
+        ([frame(0x01, b"\xd0"), frame(0x80, b"x")].concat(), E::InvalidUtf8),
+        (vec![0x82, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], E::TooBig),
     ] {
         let mut decoder = Decoder::new();
         assert_eq!(feed(&mut decoder, &bytes), Err(error), "{bytes:x?}");
@@ -171,26 +137,12 @@ fn a_character_may_be_cut_by_fragments() {
 #[test]
 fn behind_a_close_nothing_is_heard() {
     let mut decoder = Decoder::new();
-    let bytes = [
-        frame(0x88, b"\x0f\xa0bye"),
-        frame(0x82, b"late"),
-        vec![0xff; 9],
-    ]
-    .concat();
-    let close = Event::Close {
-        code: Some(4000),
-        reason: b"bye".to_vec(),
-    };
+    let bytes = [frame(0x88, b"\x0f\xa0bye"), frame(0x82, b"late"), vec![0xff; 9]].concat();
+    let close = Event::Close { code: Some(4000), reason: b"bye".to_vec() };
     assert_eq!(feed(&mut decoder, &bytes), Ok(vec![close]));
     assert_eq!(feed(&mut decoder, &frame(0x82, b"later")), Ok(vec![]));
-    let close = Event::Close {
-        code: None,
-        reason: vec![],
-    };
-    assert_eq!(
-        feed(&mut Decoder::new(), &frame(0x88, b"")),
-        Ok(vec![close])
-    );
+    let close = Event::Close { code: None, reason: vec![] };
+    assert_eq!(feed(&mut Decoder::new(), &frame(0x88, b"")), Ok(vec![close]));
 }
 
 #[test]
@@ -215,10 +167,7 @@ fn unmasking_goes_on_where_it_stopped() {
         let mut decoder = Decoder::new();
         let (front, back) = bytes.split_at(cut);
         assert_eq!(feed(&mut decoder, front), Ok(vec![]));
-        assert_eq!(
-            feed(&mut decoder, back),
-            Ok(vec![message(Opcode::Binary, &plain)])
-        );
+        assert_eq!(feed(&mut decoder, back), Ok(vec![message(Opcode::Binary, &plain)]));
     }
 }
 
@@ -227,21 +176,10 @@ fn only_codes_that_may_be_sent_are_taken() {
     let allowed = |code| matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
     for code in 0..=u16::MAX {
         let frame = frame(0x88, &code.to_be_bytes());
-        let close = Event::Close {
-            code: Some(code),
-            reason: vec![],
-        };
-        let expected = if allowed(code) {
-            Ok(vec![close])
-        } else {
-            Err(ProtocolError::BadClose)
-        };
+        let close = Event::Close { code: Some(code), reason: vec![] };
+        let expected = if allowed(code) { Ok(vec![close]) } else { Err(ProtocolError::BadClose) };
         assert_eq!(feed(&mut Decoder::new(), &frame), expected);
     }
     // RFC 6455 section 7.4.1 names these as never sent.
-    assert!(
-        ![999, 1004, 1005, 1006, 1015, 1016, 2999, 5000]
-            .into_iter()
-            .any(allowed)
-    );
+    assert!(![999, 1004, 1005, 1006, 1015, 1016, 2999, 5000].into_iter().any(allowed));
 }

@@ -92,6 +92,7 @@ impl RedisStore {
             Rc::clone(&commands),
             layout::announcement_channel(database, &uid),
             options.channel_ttl,
+            options.command_timeout,
             Rc::clone(&floor),
         ));
         let subscription = Subscription {

@@ -25,6 +25,7 @@ const MAX_BYTES: usize = 1 << 20;
 type Answer = Result<Vec<Mid>, StoreError>;
 
 struct Pending {
+    queued: Instant,
     token: Token,
     messages: Vec<PublishItem>,
     answer: oneshot::Sender<Answer>,
@@ -36,19 +37,28 @@ pub struct Publisher {
     script: LuaScript,
     channel: String,
     list_ttl: u64,
+    patience: Duration,
     queue: RefCell<VecDeque<Pending>>,
     arrived: Notify,
     floor: Rc<Floor>,
 }
 
 impl Publisher {
-    /// `channel`: where to announce; `list_ttl`: seconds a channel's list lives at least.
-    pub fn new(commands: Rc<Commands>, channel: String, list_ttl: u64, floor: Rc<Floor>) -> Self {
+    /// `channel`: where to announce; `list_ttl`: seconds a channel's list lives at least;
+    /// `patience`: how long a publish may wait for the calls in front of it.
+    pub fn new(
+        commands: Rc<Commands>,
+        channel: String,
+        list_ttl: u64,
+        patience: Duration,
+        floor: Rc<Floor>,
+    ) -> Self {
         Self {
             commands,
             script: LuaScript::new(include_str!("publish.lua")),
             channel,
             list_ttl,
+            patience,
             queue: RefCell::default(),
             arrived: Notify::new(),
             floor,
@@ -61,7 +71,12 @@ impl Publisher {
             return Ok(Vec::new());
         }
         let (answer, answered) = oneshot::channel();
-        self.queue.borrow_mut().push_back(Pending { token, messages, answer });
+        self.queue.borrow_mut().push_back(Pending {
+            queued: Instant::now(),
+            token,
+            messages,
+            answer,
+        });
         self.arrived.notify_one();
         answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("shutting down".into())))
     }
@@ -80,6 +95,11 @@ impl Publisher {
 
     fn take_batch(&self) -> Vec<Pending> {
         let mut queue = self.queue.borrow_mut();
+        // While a call hung, whoever waited this long has given up: nothing may appear out of the
+        // blue when Redis comes back.
+        let stale = queue.iter().take_while(|p| p.queued.elapsed() > self.patience).count();
+        let error = StoreError::Unavailable("redis: busy for too long".into());
+        fail(queue.drain(..stale), &error);
         let (mut messages, mut bytes) = (0, 0);
         let fits = queue.iter().take_while(|pending| {
             let first = messages == 0;
@@ -147,7 +167,7 @@ fn push_message(args: &mut ScriptArgs, message: &PublishItem) {
     args.push_shared(Bytes::clone(&message.rest));
 }
 
-fn fail(batch: Vec<Pending>, error: &StoreError) {
+fn fail(batch: impl IntoIterator<Item = Pending>, error: &StoreError) {
     for pending in batch {
         let _ = pending.answer.send(Err(error.clone()));
     }
