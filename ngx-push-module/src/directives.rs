@@ -233,7 +233,7 @@ fn invalid(value: &[u8]) -> String {
     )
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(
+fn within<T: Copy + PartialOrd + std::fmt::Display>(
     text: &[u8],
     value: T,
     min: T,

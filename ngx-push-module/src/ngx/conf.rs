@@ -175,12 +175,7 @@ impl<'a> Conf<'a> {
         // SAFETY: as above; the core module has an entry at every level.
         unsafe {
             let ctx = self.cf().ctx.cast::<ngx_http_conf_ctx_t>().as_ref()?;
-            NonNull::new(
-                (*ctx
-                    .loc_conf
-                    .add((*(&raw const ngx_http_core_module)).ctx_index))
-                .cast(),
-            )
+            NonNull::new((*ctx.loc_conf.add(ngx_http_core_module.ctx_index)).cast())
         }
     }
 
@@ -295,7 +290,7 @@ pub(super) unsafe fn main_conf_of<'a>(cycle: *const ngx_cycle_t) -> Option<&'a R
     // SAFETY: a cycle has an entry for every module; that of the http module is null without an
     // http block, else a structure whose arrays have an entry for every http module.
     unsafe {
-        let of_http = *(*cycle).conf_ctx.add((*(&raw const ngx_http_module)).index);
+        let of_http = *(*cycle).conf_ctx.add(ngx_http_module.index);
         let ctx = of_http.cast::<ngx_http_conf_ctx_t>().as_ref()?;
         (*ctx.main_conf.add(ctx_index()))
             .cast::<RefCell<MainConf>>()
@@ -326,10 +321,5 @@ pub(super) unsafe fn core_location_of<'a>(
     r: *const ngx_http_request_t,
 ) -> &'a ngx_http_core_loc_conf_t {
     // SAFETY: a request has an entry of the core module.
-    unsafe {
-        &*(*(*r)
-            .loc_conf
-            .add((*(&raw const ngx_http_core_module)).ctx_index))
-        .cast()
-    }
+    unsafe { &*(*(*r).loc_conf.add(ngx_http_core_module.ctx_index)).cast() }
 }
