@@ -209,7 +209,7 @@ fn invalid(value: &[u8]) -> String {
     format!("has an invalid value \"{}\"", String::from_utf8_lossy(value))
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(
+fn within<T: Copy + PartialOrd + std::fmt::Display>(
     text: &[u8],
     value: T,
     min: T,

@@ -120,7 +120,10 @@ impl Fleet {
             reply: None,
             end: None,
         };
-        let subscriber = || Subscriber { transport: None, session: session() };
+        let subscriber = || Subscriber {
+            transport: None,
+            session: session(),
+        };
         Self {
             target: target.clone(),
             mode,
@@ -241,7 +244,10 @@ impl Fleet {
         observer: &mut impl Observer,
     ) {
         let subscriber = (event.token().0 - self.first_token) as u32;
-        let was_open = self.subscribers[subscriber as usize].session.phase.is_open();
+        let was_open = self.subscribers[subscriber as usize]
+            .session
+            .phase
+            .is_open();
         let driven = self.drive(subscriber, event, clock, buffer, observer);
         let one = &mut self.subscribers[subscriber as usize];
         if !was_open && one.session.phase.is_open() {
@@ -301,7 +307,9 @@ impl Fleet {
                 session.feed(bytes, subscriber, clock.now(), observer);
             })?;
             if !open {
-                session.end.get_or_insert_with(|| End::Broken("end of stream".into()));
+                session
+                    .end
+                    .get_or_insert_with(|| End::Broken("end of stream".into()));
             }
         }
         if session.end.is_some() {
@@ -327,7 +335,8 @@ impl Fleet {
         let out = &mut self.scratch;
         out.clear();
         out.extend_from_slice(b"GET ");
-        self.population.write_target(&self.target, template, subscriber, session.mid, out);
+        self.population
+            .write_target(&self.target, template, subscriber, session.mid, out);
         out.extend_from_slice(b" HTTP/1.1\r\nHost: localhost\r\n");
         if self.mode == Mode::WebSocket {
             out.extend_from_slice(
@@ -429,7 +438,9 @@ impl Session {
             Opcode::Ping => self.reply = Some(Box::new(Control::new(Opcode::Pong, payload))),
             Opcode::Close => {
                 let why = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
-                let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                let code = payload
+                    .first_chunk()
+                    .map_or(1005, |code| u16::from_be_bytes(*code));
                 self.end = Some(match self.phase {
                     Phase::Closing => End::Asked,
                     _ => End::Broken(format!("closed by the server: {code} {why}")),

@@ -43,7 +43,12 @@ impl Setup {
     /// One worker and one key.
     pub fn new(nginx: Nginx, store: Store) -> Self {
         let keys = vec![Key("a-key-for-tests-0123456789abcdef".into())];
-        Self { nginx, store, keys, conf: Conf::default() }
+        Self {
+            nginx,
+            store,
+            keys,
+            conf: Conf::default(),
+        }
     }
 
     /// With so many workers.
@@ -65,7 +70,13 @@ impl Setup {
         conf.http += &key_directives(folder.path(), &self.keys)?;
         let nginx = Server::start(folder.path(), self.nginx, conf)?;
         let key = self.keys[0].clone();
-        Ok(Host { nginx, sidecar, redis, key, folder })
+        Ok(Host {
+            nginx,
+            sidecar,
+            redis,
+            key,
+            folder,
+        })
     }
 }
 
@@ -115,7 +126,10 @@ impl Host {
     /// Browsers' side over TLS, offering `protocols`.
     pub fn public_tls(&self, protocols: &[&str]) -> Endpoint {
         let tls = Some(self.nginx.certificate().client(protocols));
-        Endpoint { address: self.nginx.addresses.public_tls, tls }
+        Endpoint {
+            address: self.nginx.addresses.public_tls,
+            tls,
+        }
     }
 
     /// The backend's side, in clear.
@@ -126,12 +140,18 @@ impl Host {
     /// The backend's side over TLS, offering `protocols`.
     pub fn internal_tls(&self, protocols: &[&str]) -> Endpoint {
         let tls = Some(self.nginx.certificate().client(protocols));
-        Endpoint { address: self.nginx.addresses.internal_tls, tls }
+        Endpoint {
+            address: self.nginx.addresses.internal_tls,
+            tls,
+        }
     }
 
     /// The target by which a pair is subscribed to.
     pub fn target(&self, channel: &Channel) -> String {
-        format!("/bitrix/subws/?CHANNEL_ID={}", channel.signed_pair(&self.key))
+        format!(
+            "/bitrix/subws/?CHANNEL_ID={}",
+            channel.signed_pair(&self.key)
+        )
     }
 
     /// Subscribes to a pair, and waits until the sidecar knows.
@@ -172,9 +192,16 @@ impl Drop for Host {
         let complaints = self.nginx.stop();
         if std::thread::panicking() {
             eprintln!("--- nginx\n{}", tail(&self.nginx.error_log()));
-            eprintln!("--- push-sidecar\n{}", tail(&self.sidecar.process().output()));
+            eprintln!(
+                "--- push-sidecar\n{}",
+                tail(&self.sidecar.process().output())
+            );
         } else {
-            assert!(complaints.is_empty(), "nginx complains:\n{}", complaints.join("\n"));
+            assert!(
+                complaints.is_empty(),
+                "nginx complains:\n{}",
+                complaints.join("\n")
+            );
         }
     }
 }
@@ -183,7 +210,10 @@ impl Drop for Host {
 /// publication could otherwise overtake the subscription. `internal` is where a backend asks.
 pub async fn until_online(internal: &Endpoint, channels: &[Channel]) -> io::Result<()> {
     for some in channels.chunks(100) {
-        let ids: Vec<_> = some.iter().map(|channel| channel.private.as_str()).collect();
+        let ids: Vec<_> = some
+            .iter()
+            .map(|channel| channel.private.as_str())
+            .collect();
         let target = format!("/bitrix/pub/?CHANNEL_ID={}", ids.join("/"));
         let end = Instant::now() + wait::SOON;
         loop {

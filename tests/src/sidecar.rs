@@ -20,7 +20,11 @@ impl Sidecar {
     /// Redis at that address.
     pub fn start(folder: &Path, redis: Option<String>) -> io::Result<Self> {
         let process = Self::spawn(folder, redis.as_deref())?;
-        let mut sidecar = Self { process, folder: folder.to_owned(), redis };
+        let mut sidecar = Self {
+            process,
+            folder: folder.to_owned(),
+            redis,
+        };
         sidecar.wait_ready();
         Ok(sidecar)
     }
@@ -34,7 +38,9 @@ impl Sidecar {
             }
         }
         command.arg("serve").arg("--socket").arg(socket(folder));
-        command.arg("--pid-file").arg(folder.join("push-sidecar.pid"));
+        command
+            .arg("--pid-file")
+            .arg(folder.join("push-sidecar.pid"));
         if let Some(url) = redis {
             command.args(["--redis", url]);
         }
@@ -43,7 +49,11 @@ impl Sidecar {
 
     fn wait_ready(&mut self) {
         wait::until_blocking("push-sidecar takes connections", wait::SOON, || {
-            assert!(self.process.ended().is_none(), "push-sidecar: {}", self.process.output());
+            assert!(
+                self.process.ended().is_none(),
+                "push-sidecar: {}",
+                self.process.output()
+            );
             UnixStream::connect(socket(&self.folder)).is_ok()
         });
     }

@@ -41,7 +41,12 @@ impl Run {
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         while let Some(line) = soon("run.sh gets ready", lines.next_line()).await? {
             if line == "Ctrl-C stops it." {
-                return Ok(Self { child, folder, public, internal });
+                return Ok(Self {
+                    child,
+                    folder,
+                    public,
+                    internal,
+                });
             }
         }
         Err("run.sh ended before it was ready".into())
@@ -60,12 +65,20 @@ impl Run {
 
     /// Waits for the script's end; nothing of it may be left.
     async fn ended(mut self, pids: [i32; 2]) -> Option<i32> {
-        let status = soon("run.sh ends", self.child.wait()).await.expect("its status");
+        let status = soon("run.sh ends", self.child.wait())
+            .await
+            .expect("its status");
         for pid in pids {
-            assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} is left over");
+            assert!(
+                !std::path::Path::new(&format!("/proc/{pid}")).exists(),
+                "{pid} is left over"
+            );
         }
         for name in ["nginx.pid", "push-sidecar.pid", "push-sidecar.sock"] {
-            assert!(!self.folder.path().join(name).exists(), "{name} is left over");
+            assert!(
+                !self.folder.path().join(name).exists(),
+                "{name} is left over"
+            );
         }
         status.code()
     }
@@ -110,10 +123,21 @@ async fn make_run_serves_what_it_says() -> TestResult {
     }
     let answer = http1::once(&public, Request::get("/demo/publish/all")).await?;
     assert_eq!(answer.status, 403);
-    let target = format!("/demo/publish/all?CHANNEL_ID={}&binaryMode=true", channel.private);
-    assert_eq!(http1::once(&public, Request::post(&target, "x")).await?.status, 200);
+    let target = format!(
+        "/demo/publish/all?CHANNEL_ID={}&binaryMode=true",
+        channel.private
+    );
+    assert_eq!(
+        http1::once(&public, Request::post(&target, "x"))
+            .await?
+            .status,
+        200
+    );
     let config = http1::once(&public, Request::get("/demo/config.json")).await?;
-    assert!(!config.text().contains(&key.0), "the key stays on the server");
+    assert!(
+        !config.text().contains(&key.0),
+        "the key stays on the server"
+    );
 
     run.signal(Signal::SIGINT);
     assert_eq!(run.ended(pids).await, Some(0));
@@ -128,7 +152,11 @@ async fn make_run_ends_when_a_part_of_it_ends() -> TestResult {
     for (name, other) in [("nginx", "push-sidecar"), ("push-sidecar", "nginx")] {
         let run = Run::start(None).await?;
         let pids = [run.pid(name), run.pid(other)];
-        let signal = if name == "nginx" { Signal::SIGTERM } else { Signal::SIGKILL };
+        let signal = if name == "nginx" {
+            Signal::SIGTERM
+        } else {
+            Signal::SIGKILL
+        };
         signal::kill(Pid::from_raw(pids[0]), signal)?;
         assert_eq!(run.ended(pids).await, Some(1), "after the end of {name}");
     }
@@ -140,8 +168,16 @@ async fn make_run_refuses_what_is_not_safe_or_not_free() -> TestResult {
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let taken = taken.local_addr()?.to_string();
     let cases = [
-        ("BX_PUSH_INTERNAL", "0.0.0.0:8895", "must be a loopback address"),
-        ("BX_PUSH_INTERNAL", "192.0.2.1:8895", "must be a loopback address"),
+        (
+            "BX_PUSH_INTERNAL",
+            "0.0.0.0:8895",
+            "must be a loopback address",
+        ),
+        (
+            "BX_PUSH_INTERNAL",
+            "192.0.2.1:8895",
+            "must be a loopback address",
+        ),
         ("BX_PUSH_INTERNAL", "8895", "want host:port"),
         ("BX_PUSH_PUBLIC", "127.0.0.1:99999", "no such port"),
         ("BX_PUSH_PUBLIC", &taken, "is taken by another process"),
@@ -159,7 +195,10 @@ async fn make_run_refuses_what_is_not_safe_or_not_free() -> TestResult {
         let output = soon("run.sh refuses", output).await?;
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{name}={value}");
-        assert!(told.contains(expected) && told.contains(value), "{name}={value}: {told}");
+        assert!(
+            told.contains(expected) && told.contains(value),
+            "{name}={value}: {told}"
+        );
     }
     Ok(())
 }
@@ -177,10 +216,17 @@ async fn the_demo_page_works_in_a_browser() -> TestResult {
     let output = tokio::time::timeout(Duration::from_secs(90), output).await??;
     let told = String::from_utf8_lossy(&output.stdout);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.ends_with("passed\n"), "{told}{error}");
+    assert!(
+        output.status.success() && told.ends_with("passed\n"),
+        "{told}{error}"
+    );
     for name in ["demo-light", "demo-dark", "demo-phone"] {
         let file = builds::folder().join(format!("screenshots/{name}.png"));
-        assert!(std::fs::metadata(&file)?.len() > 10_000, "{} shows something", file.display());
+        assert!(
+            std::fs::metadata(&file)?.len() > 10_000,
+            "{} shows something",
+            file.display()
+        );
     }
     run.signal(Signal::SIGTERM);
     assert_eq!(run.ended(pids).await, Some(0));

@@ -1,8 +1,7 @@
 //! The worker's own events: what is posted to be done soon, and one timer.
 
 use std::cell::Cell;
-use std::ffi::c_void;
-use std::ptr::{NonNull, addr_of_mut};
+use std::ptr::NonNull;
 
 use nginx_sys::{
     ngx_add_timer, ngx_connection_t, ngx_current_msec, ngx_del_timer, ngx_event_t, ngx_post_event,
@@ -44,21 +43,26 @@ pub(super) fn init() {
     }
     // SAFETY: all of these are C structures of integers, pointers and nullable functions, for
     // which zero is what nginx itself begins with.
-    let events: &'static mut Events = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
-    events.nobody.fd = -1;
-    let nobody: *mut c_void = addr_of_mut!(events.nobody).cast();
+    let events = Box::into_raw(Box::new(unsafe { std::mem::zeroed::<Events>() }));
     let log = log::of_cycle();
-    for (event, handler) in [
-        (&mut events.deferred, on_deferred as unsafe extern "C" fn(_)),
-        (&mut events.flush, on_flush),
-        (&mut events.run, on_run),
-        (&mut events.timer, on_timer),
-    ] {
-        event.data = nobody;
-        event.log = log;
-        event.handler = Some(handler);
+    // SAFETY: just allocated, and never freed.
+    unsafe {
+        (*events).nobody.fd = -1;
+        for (event, handler) in [
+            (
+                &raw mut (*events).deferred,
+                on_deferred as unsafe extern "C" fn(_),
+            ),
+            (&raw mut (*events).flush, on_flush),
+            (&raw mut (*events).run, on_run),
+            (&raw mut (*events).timer, on_timer),
+        ] {
+            (*event).data = (&raw mut (*events).nobody).cast();
+            (*event).log = log;
+            (*event).handler = Some(handler);
+        }
     }
-    EVENTS.set(Some(NonNull::from(events)));
+    EVENTS.set(NonNull::new(events));
 }
 
 /// Posts a task, if it is not posted already.
@@ -69,7 +73,7 @@ pub fn post(task: Task) {
         let events = events.as_ptr();
         match task {
             Task::Deferred => {
-                ngx_post_event(&raw mut (*events).deferred, &raw mut ngx_posted_events)
+                ngx_post_event(&raw mut (*events).deferred, &raw mut ngx_posted_events);
             }
             Task::Flush => ngx_post_event(&raw mut (*events).flush, &raw mut ngx_posted_events),
             Task::Run => ngx_post_event(&raw mut (*events).run, &raw mut ngx_posted_next_events),

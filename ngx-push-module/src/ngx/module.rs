@@ -89,7 +89,7 @@ static ngx_module_names: Table<c_char> = Table([NAME.as_ptr(), std::ptr::null()]
 /// The module's place in the arrays of http modules; nginx sets it when it loads the module.
 pub(super) fn ctx_index() -> usize {
     // SAFETY: written while the configuration is read, from the thread that reads it here.
-    unsafe { (*(&raw const MODULE)).ctx_index }
+    unsafe { MODULE.ctx_index }
 }
 
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {

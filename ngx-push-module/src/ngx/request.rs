@@ -7,7 +7,6 @@ use nginx_sys::{
     NGX_DONE, NGX_HTTP_GET, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_OPTIONS, NGX_HTTP_POST,
     NGX_HTTP_VERSION_11, ngx_http_request_t, ngx_int_t, ngx_list_t, ngx_table_elt_t, ngx_uint_t,
 };
-use push_worker::Response;
 
 use super::conf::{core_location_of, location_of};
 use super::guard::guard;
@@ -228,9 +227,4 @@ pub(super) unsafe fn perform(r: *mut ngx_http_request_t, action: Action) -> Done
 pub(super) unsafe fn location<'a>(r: *mut ngx_http_request_t) -> Option<&'a Location> {
     // SAFETY: passed on.
     unsafe { location_of(r)?.location.as_deref() }
-}
-
-/// The answer when there is no worker to serve a request.
-pub(super) fn unavailable() -> Response {
-    Response::unavailable()
 }

@@ -16,7 +16,7 @@ use push_protocol::request::Publication;
 use push_worker::{Request, Response, SessionId, Subscriber};
 
 use super::guard::guard;
-use super::request::{Done, unavailable};
+use super::request::Done;
 use super::respond;
 use crate::worker;
 
@@ -120,20 +120,17 @@ unsafe fn wait(r: *mut ngx_http_request_t, ask: impl FnOnce(Request) -> Option<W
     let Some(handle) = (unsafe { hold(r) }) else {
         return Done::Finished(NGX_ERROR as ngx_int_t);
     };
-    let waits = ask(handle);
-    TABLE.with_borrow_mut(|table| match waits {
-        Some(waits) => {
-            if let Some(entry) = table.find(handle) {
-                entry.waits = waits;
-            }
-            Done::Kept
+    let Some(waits) = ask(handle) else {
+        TABLE.with_borrow_mut(|table| table.take(handle));
+        // SAFETY: the request lives.
+        return Done::Finished(unsafe { respond::send(r, Response::unavailable()) });
+    };
+    TABLE.with_borrow_mut(|table| {
+        if let Some(entry) = table.find(handle) {
+            entry.waits = waits;
         }
-        None => {
-            table.take(handle);
-            // SAFETY: the request lives.
-            Done::Finished(unsafe { respond::send(r, unavailable()) })
-        }
-    })
+    });
+    Done::Kept
 }
 
 /// A long poll begins to wait.

@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, reason = "each test program uses a part")]
 
 pub mod redis_server;
+pub mod sidecar;
 pub mod worker;
 
 use std::future::Future;
