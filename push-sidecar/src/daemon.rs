@@ -67,9 +67,11 @@ async fn serve<S: Store + 'static>(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let socket = if let Some(socket) = Socket::from_environment()? {
+        tracing::info!("the socket is the service manager's");
         socket
     } else {
         let group = Some(&config.socket_group[..]).filter(|group| !group.is_empty());
+        tracing::info!(socket = %config.socket.display(), "making the socket");
         Socket::bind(&config.socket, group)?
     };
     let _pid_file = PidFile::write(&config.pid_file)?;
@@ -78,7 +80,7 @@ async fn serve<S: Store + 'static>(
     tokio::task::spawn_local(Rc::clone(&exchange).keep_presence());
     tokio::task::spawn_local(Rc::clone(&exchange).keep_statistics());
     notify(&[NotifyState::Ready]);
-    tracing::info!(socket = %config.socket.display(), "listening");
+    tracing::info!("listening");
     tokio::select! {
         () = link_server::serve(&socket.listener, &exchange) => {}
         () = keep_house(&exchange) => {}

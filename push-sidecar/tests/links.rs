@@ -67,27 +67,12 @@ async fn each_link_gets_what_it_has_subscribed(sidecar: Sidecar) {
     let (mut a, mut b) = (sidecar.worker(1).await, sidecar.worker(2).await);
     a.subscribe(1, &[private(1), public(1), private(2)]).await;
     b.subscribe(1, &[private(2)]).await;
-    a.publish(
-        1,
-        vec![item(
-            0,
-            &[public(1), private(1), private(2), private(3)],
-            "1",
-        )],
-    )
-    .await;
+    a.publish(1, vec![item(0, &[public(1), private(1), private(2), private(3)], "1")]).await;
     let (first, _, receivers) = a.delivery().await;
     assert_eq!(receivers, [private(1), private(2), public(1)]);
     assert_eq!(b.delivery().await, (first, false, vec![private(2)]));
-    a.send(&ToSidecar::Unsubscribe {
-        channels: vec![private(2)],
-    })
-    .await;
-    a.publish(
-        2,
-        vec![item(0, &[private(2)], "2"), item(0, &[private(1)], "3")],
-    )
-    .await;
+    a.send(&ToSidecar::Unsubscribe { channels: vec![private(2)] }).await;
+    a.publish(2, vec![item(0, &[private(2)], "2"), item(0, &[private(1)], "3")]).await;
     assert_eq!(a.delivery().await.0.counter(), first.counter() + 2);
     assert_eq!(b.delivery().await.0.counter(), first.counter() + 1);
 }
@@ -96,11 +81,7 @@ async fn a_subscription_begins_at_its_position(sidecar: Sidecar) {
     let (mut a, mut b) = (sidecar.worker(1).await, sidecar.worker(2).await);
     a.subscribe(1, &[private(1)]).await;
     for seq in 0..50 {
-        b.send(&publishing(
-            seq,
-            vec![item(0, &[private(1), private(2)], "1")],
-        ))
-        .await;
+        b.send(&publishing(seq, vec![item(0, &[private(1), private(2)], "1")])).await;
         if seq == 25 {
             a.send(&subscribing(2, vec![private(2)])).await;
         }
@@ -114,11 +95,7 @@ async fn a_subscription_begins_at_its_position(sidecar: Sidecar) {
                 other => panic!("{other:?}"),
             }
         };
-        let expected = if position.is_some_and(|at| id > at) {
-            2
-        } else {
-            1
-        };
+        let expected = if position.is_some_and(|at| id > at) { 2 } else { 1 };
         assert_eq!(receivers.len(), expected, "{id} at {position:?}");
     }
 }
@@ -132,14 +109,8 @@ async fn a_publish_that_is_sent_again_is_delivered_once(sidecar: Sidecar) {
     drop(worker);
     let mut again = Worker::connect(&sidecar.socket, 7, false).await;
     again.subscribe(1, &[private(1)]).await;
-    assert_eq!(
-        again.publish(5, messages.clone()).await.0,
-        PublishStatus::Stored
-    );
-    assert_eq!(
-        again.publish(6, messages.clone()).await.0,
-        PublishStatus::Stored
-    );
+    assert_eq!(again.publish(5, messages.clone()).await.0, PublishStatus::Stored);
+    assert_eq!(again.publish(6, messages.clone()).await.0, PublishStatus::Stored);
     let (id, ..) = again.delivery().await;
     // Another worker's fifth publish is another publish.
     let mut other = sidecar.worker(8).await;
@@ -154,49 +125,30 @@ async fn recovered_and_live_messages_fit_together(sidecar: Sidecar) {
     let (mut a, mut b) = (sidecar.worker(1).await, sidecar.worker(2).await);
     let start = a.position;
     for seq in 0..300 {
-        b.send(&publishing(seq, vec![item(60, &[private(1)], "1")]))
-            .await;
+        b.send(&publishing(seq, vec![item(60, &[private(1)], "1")])).await;
     }
     a.send(&subscribing(1, vec![private(1)])).await;
-    a.send(&ToSidecar::Recover {
-        req: 9,
-        after: start,
-        channels: vec![private(1)],
-    })
-    .await;
+    a.send(&ToSidecar::Recover { req: 9, after: start, channels: vec![private(1)] }).await;
     let (mut live, mut items) = (Vec::new(), Vec::new());
     let (mut position, mut as_of) = (None, None);
-    while live
-        .last()
-        .or(items.last())
-        .is_none_or(|id: &Mid| id.counter() < start.counter() + 300)
+    while live.last().or(items.last()).is_none_or(|id: &Mid| id.counter() < start.counter() + 300)
         || as_of.is_none()
     {
         match a.next().await {
             ToWorker::Position { position: at, .. } => position = Some(at),
             ToWorker::Deliver { id, .. } => {
-                assert!(
-                    as_of.is_none_or(|at| id > at),
-                    "behind the end nothing older comes"
-                );
+                assert!(as_of.is_none_or(|at| id > at), "behind the end nothing older comes");
                 live.push(id);
             }
             ToWorker::RecoverItem { id, req: 9, .. } => items.push(id),
-            ToWorker::RecoverEnd {
-                req: 9,
-                ok: true,
-                as_of: at,
-            } => as_of = Some(at),
+            ToWorker::RecoverEnd { req: 9, ok: true, as_of: at } => as_of = Some(at),
             other => panic!("{other:?}"),
         }
     }
     let (position, as_of) = (position.expect("subscribed"), as_of.expect("recovered"));
     assert!(as_of >= position && items.iter().all(|id| *id <= as_of));
-    let merged: std::collections::BTreeSet<u64> = items
-        .iter()
-        .chain(&live)
-        .map(|id| id.counter() - start.counter())
-        .collect();
+    let merged: std::collections::BTreeSet<u64> =
+        items.iter().chain(&live).map(|id| id.counter() - start.counter()).collect();
     // Of what was read the hundred newest, then everything.
     let read = as_of.counter() - start.counter();
     let from = (read.saturating_sub(100) + 1).min(position.counter() - start.counter() + 1);
@@ -233,24 +185,16 @@ async fn a_resumed_link_misses_nothing_and_repeats_nothing(sidecar: Sidecar) {
         worker.subscribe(3, &[public(1)]).await;
         worker.ping().await;
         assert_eq!(worker.skipped_deliveries(), [], "held until it resumes");
-        publisher
-            .send(&publishing(seq, vec![item(0, &[private(1)], "1")]))
-            .await;
+        publisher.send(&publishing(seq, vec![item(0, &[private(1)], "1")])).await;
         seq += 1;
         sent += 1;
         worker.send(&ToSidecar::Resume { after }).await;
-        worker
-            .find(|frame| matches!(frame, ToWorker::Resumed { .. }).then_some(()))
-            .await;
+        worker.find(|frame| matches!(frame, ToWorker::Resumed { .. }).then_some(())).await;
     }
     while received.len() < sent {
         received.push(worker.delivery().await.0);
     }
-    assert!(
-        received
-            .windows(2)
-            .all(|w| w[1].counter() == w[0].counter() + 1)
-    );
+    assert!(received.windows(2).all(|w| w[1].counter() == w[0].counter() + 1));
     worker.ping().await;
     assert_eq!(worker.skipped_deliveries(), []);
 }
@@ -262,20 +206,10 @@ async fn a_recover_on_a_resuming_link_waits_its_turn(sidecar: Sidecar) {
     drop(first);
     let mut worker = Worker::connect(&sidecar.socket, 1, true).await;
     worker.subscribe(1, &[private(1)]).await;
-    worker
-        .send(&ToSidecar::Recover {
-            req: 3,
-            after: start,
-            channels: vec![private(1)],
-        })
-        .await;
+    worker.send(&ToSidecar::Recover { req: 3, after: start, channels: vec![private(1)] }).await;
     worker.send(&ToSidecar::Resume { after: start }).await;
-    let kinds = [
-        worker.next().await,
-        worker.next().await,
-        worker.next().await,
-        worker.next().await,
-    ];
+    let kinds =
+        [worker.next().await, worker.next().await, worker.next().await, worker.next().await];
     assert!(
         matches!(
             kinds,
@@ -283,11 +217,7 @@ async fn a_recover_on_a_resuming_link_waits_its_turn(sidecar: Sidecar) {
                 ToWorker::Deliver { .. },
                 ToWorker::Resumed { .. },
                 ToWorker::RecoverItem { req: 3, .. },
-                ToWorker::RecoverEnd {
-                    req: 3,
-                    ok: true,
-                    ..
-                }
+                ToWorker::RecoverEnd { req: 3, ok: true, .. }
             ]
         ),
         "{kinds:?}"
@@ -298,18 +228,10 @@ async fn online_is_what_has_a_link(sidecar: Sidecar) {
     let (mut a, mut b) = (sidecar.worker(1).await, sidecar.worker(2).await);
     a.subscribe(1, &[private(1), public(1)]).await;
     let asked = vec![private(1), private(2), public(1), public(2)];
-    b.send(&ToSidecar::Stats {
-        req: 4,
-        channels: asked,
-    })
-    .await;
+    b.send(&ToSidecar::Stats { req: 4, channels: asked }).await;
     let online = b
         .find(|frame| match frame {
-            ToWorker::StatsAnswer {
-                req: 4,
-                ok: true,
-                online,
-            } => Some(online.clone()),
+            ToWorker::StatsAnswer { req: 4, ok: true, online } => Some(online.clone()),
             _ => None,
         })
         .await;
@@ -320,12 +242,7 @@ async fn the_newest_message_alive_is_told(sidecar: Sidecar) {
     let mut worker = sidecar.worker(1).await;
     let mut newest = Vec::new();
     for req in 0..2 {
-        worker
-            .send(&ToSidecar::Newest {
-                req,
-                channels: vec![private(1), public(1)],
-            })
-            .await;
+        worker.send(&ToSidecar::Newest { req, channels: vec![private(1), public(1)] }).await;
         let id = worker
             .find(|frame| match frame {
                 ToWorker::NewestAnswer { id, .. } => Some(*id),
@@ -333,9 +250,8 @@ async fn the_newest_message_alive_is_told(sidecar: Sidecar) {
             })
             .await;
         newest.push(id);
-        let messages = [private(1), public(1), private(2)]
-            .map(|key| item(60, &[key], "1"))
-            .to_vec();
+        let messages =
+            [private(1), public(1), private(2)].map(|key| item(60, &[key], "1")).to_vec();
         worker.publish(u64::from(req), messages).await;
     }
     let start = worker.position.counter();
@@ -350,8 +266,7 @@ async fn large_messages_pass(sidecar: Sidecar) {
     }
     let body = "x".repeat(1 << 20);
     for seq in 0..10 {
-        a.send(&publishing(seq, vec![item(60, &[private(1)], &body)]))
-            .await;
+        a.send(&publishing(seq, vec![item(60, &[private(1)], &body)])).await;
     }
     let expected = item(60, &[], &body).rest;
     for worker in [&mut a, &mut b] {
@@ -394,13 +309,8 @@ fn another_version_is_refused_with_the_reason() {
                 software: "9.9".into(),
             })
             .await;
-        let ToWorker::Refused { reason } = worker.next().await else {
-            panic!("welcome")
-        };
-        assert!(
-            reason.contains("9.9") && reason.contains(&VERSION.to_string()),
-            "{reason}"
-        );
+        let ToWorker::Refused { reason } = worker.next().await else { panic!("welcome") };
+        assert!(reason.contains("9.9") && reason.contains(&VERSION.to_string()), "{reason}");
         assert_eq!(worker.try_next().await, None);
     });
 }
@@ -410,19 +320,14 @@ fn another_version_is_refused_with_the_reason() {
 fn a_link_that_does_not_read_is_closed() {
     run(async {
         let (store, events) = MemoryStore::new(64 << 20, 130);
-        let options = ExchangeOptions {
-            queue_bytes: 1 << 20,
-            ..ExchangeOptions::default()
-        };
+        let options = ExchangeOptions { queue_bytes: 1 << 20, ..ExchangeOptions::default() };
         let sidecar = Sidecar::start(store, events, options);
         let (mut slow, mut quick) = (sidecar.worker(1).await, sidecar.worker(2).await);
         slow.subscribe(1, &[private(1)]).await;
         quick.subscribe(1, &[private(1)]).await;
         let body = "x".repeat(10_000);
         for seq in 0..400 {
-            quick
-                .publish(seq, vec![item(0, &[private(1)], &body)])
-                .await;
+            quick.publish(seq, vec![item(0, &[private(1)], &body)]).await;
         }
         for _ in 0..400 {
             quick.delivery().await;
@@ -439,19 +344,14 @@ fn a_link_that_does_not_read_is_closed() {
 fn a_socket_in_use_is_refused_and_a_dead_one_replaced() {
     run(async {
         let sidecar = Sidecar::memory();
-        let error = Socket::bind(&sidecar.socket, None)
-            .map(drop)
-            .expect_err("in use");
+        let error = Socket::bind(&sidecar.socket, None).map(drop).expect_err("in use");
         assert!(matches!(error, ListenError::InUse(_)), "{error}");
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("dead.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
         let socket = Socket::bind(&path, None).expect("replaced");
         let mode = std::fs::metadata(&path).expect("there");
-        assert_eq!(
-            std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777,
-            0o660
-        );
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o660);
         drop(socket);
         assert!(!path.exists());
         std::fs::write(&path, "a file").expect("written");

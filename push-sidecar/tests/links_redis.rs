@@ -22,9 +22,7 @@ fn a_killed_subscription_loses_nothing() {
         for seq in 0..300 {
             let key = if seq % 2 == 0 { public(1) } else { private(1) };
             let expiry = if seq % 3 == 0 { 60 } else { 0 };
-            publisher
-                .send(&publishing(seq, vec![item(expiry, &[key], "1")]))
-                .await;
+            publisher.send(&publishing(seq, vec![item(expiry, &[key], "1")])).await;
             if seq % 50 == 25 {
                 server.query::<i64>(&[b"CLIENT", b"KILL", b"TYPE", b"pubsub"]);
             }
@@ -54,34 +52,25 @@ fn a_redis_restart_loses_nothing_that_was_acknowledged() {
         for round in 0..3_u64 {
             server.query::<i64>(&[b"CLIENT", b"KILL", b"TYPE", b"pubsub"]);
             for n in 0..20 {
-                let (status, _) = worker
-                    .publish(round * 100 + n, vec![item(60, &[private(1)], "1")])
-                    .await;
+                let (status, _) =
+                    worker.publish(round * 100 + n, vec![item(60, &[private(1)], "1")]).await;
                 assert_eq!(status, PublishStatus::Stored);
             }
             server.stop(true);
-            let (status, detail) = worker
-                .publish(round * 100 + 20, vec![item(60, &[private(1)], "1")])
-                .await;
+            let (status, detail) =
+                worker.publish(round * 100 + 20, vec![item(60, &[private(1)], "1")]).await;
             assert_eq!(status, PublishStatus::Unavailable, "{detail}");
             // Asked while Redis is away, answered when it is back.
             let after = worker.position;
-            worker
-                .send(&ToSidecar::Recover {
-                    req: 1,
-                    after,
-                    channels: vec![private(1)],
-                })
-                .await;
+            worker.send(&ToSidecar::Recover { req: 1, after, channels: vec![private(1)] }).await;
             server.launch();
             worker
                 .find(|frame| matches!(frame, ToWorker::RecoverEnd { ok: true, .. }).then_some(()))
                 .await;
             let mut status = PublishStatus::Unavailable;
             while status != PublishStatus::Stored {
-                (status, _) = worker
-                    .publish(round * 100 + 20, vec![item(60, &[private(1)], "1")])
-                    .await;
+                (status, _) =
+                    worker.publish(round * 100 + 20, vec![item(60, &[private(1)], "1")]).await;
             }
         }
         let mut last = worker.position;
@@ -132,22 +121,15 @@ fn a_neighbour_that_announces_late_is_waited_for_then_flagged() {
         let (first, ..) = worker.delivery().await;
         let announce = |id: Mid| {
             let rest = item(0, &[], "theirs").rest;
-            let receiver = push_protocol::request::Receiver {
-                key: private(1),
-                signature: Vec::new(),
-            };
+            let receiver =
+                push_protocol::request::Receiver { key: private(1), signature: Vec::new() };
             let mut payload =
                 push_protocol::notification::announcement_parts(&[receiver], rest.len());
             payload.extend_from_slice(id.as_bytes());
             payload.extend_from_slice(&rest);
             server.query::<i64>(&[b"PUBLISH", b"pushserver:theirs", &payload]);
         };
-        let take = || {
-            Mid::new(
-                first.start(),
-                server.query(&[b"INCR", b"server:messagecounter"]),
-            )
-        };
+        let take = || Mid::new(first.start(), server.query(&[b"INCR", b"server:messagecounter"]));
         // In time: in order.
         let theirs = take();
         worker.publish(2, vec![item(0, &[private(1)], "2")]).await;
@@ -194,10 +176,7 @@ fn workers_may_come_before_redis() {
         assert!(worker.skipped.is_empty(), "{:?}", worker.skipped);
         server.launch();
         assert!(matches!(worker.next().await, ToWorker::Welcome { .. }));
-        assert!(matches!(
-            worker.next().await,
-            ToWorker::Position { seq: 1, .. }
-        ));
+        assert!(matches!(worker.next().await, ToWorker::Position { seq: 1, .. }));
         let (status, _) = worker.publish(1, vec![item(0, &[private(1)], "1")]).await;
         assert_eq!(status, PublishStatus::Stored);
         worker.delivery().await;

@@ -15,11 +15,7 @@ fn options(server: &RedisServer) -> RedisOptions {
     RedisOptions {
         url: server.url(),
         command_timeout: ms(300),
-        timing: Timing {
-            dial: ms(500),
-            probe_every: ms(50),
-            probe_patience: ms(300),
-        },
+        timing: Timing { dial: ms(500), probe_every: ms(50), probe_patience: ms(300) },
         ..RedisOptions::default()
     }
 }
@@ -37,10 +33,7 @@ async fn lost(events: &mut Events) {
 }
 
 async fn publish(store: &RedisStore, seq: u64) -> Result<Mid, StoreError> {
-    store
-        .publish(token(seq), vec![item(60, &[private(1)], "1")])
-        .await
-        .map(|ids| ids[0])
+    store.publish(token(seq), vec![item(60, &[private(1)], "1")]).await.map(|ids| ids[0])
 }
 
 #[test]
@@ -51,12 +44,7 @@ fn redis_may_come_later() {
         let (store, mut events) = RedisStore::open(&options(&server)).expect("a store");
         let error = publish(&store, 1).await.expect_err("nobody is there");
         assert!(error.is_retryable(), "{error}");
-        assert!(
-            store
-                .history(&[private(1)], Mid::ZERO, Caps::NEWEST)
-                .await
-                .is_err()
-        );
+        assert!(store.history(&[private(1)], Mid::ZERO, Caps::NEWEST).await.is_err());
         server.launch();
         whole(&mut events).await;
         until("stored", async || publish(&store, 1).await.is_ok()).await;
@@ -73,12 +61,7 @@ fn a_restart_is_survived_and_ids_rise() {
         assert!(before > first);
         server.stop(false);
         lost(&mut events).await;
-        assert!(
-            publish(&store, 2)
-                .await
-                .expect_err("nobody is there")
-                .is_retryable()
-        );
+        assert!(publish(&store, 2).await.expect_err("nobody is there").is_retryable());
         server.launch();
         // Redis came back empty; the position lies above what was seen all the same.
         let position = whole(&mut events).await;
@@ -96,10 +79,7 @@ fn a_killed_subscription_comes_back_with_a_position() {
         whole(&mut events).await;
         for seq in 0..5 {
             let id = publish(&store, seq).await.expect("stored");
-            assert_eq!(
-                server.query::<i64>(&[b"CLIENT", b"KILL", b"TYPE", b"pubsub"]),
-                1
-            );
+            assert_eq!(server.query::<i64>(&[b"CLIENT", b"KILL", b"TYPE", b"pubsub"]), 1);
             lost(&mut events).await;
             assert!(whole(&mut events).await >= id);
         }
@@ -143,17 +123,11 @@ fn what_may_pass_by_itself_is_retryable_and_stores_nothing() {
         whole(&mut events).await;
         server.query::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
         let error = publish(&store, 1).await.expect_err("no memory");
-        assert!(
-            error.is_retryable() && error.to_string().contains("OOM"),
-            "{error}"
-        );
+        assert!(error.is_retryable() && error.to_string().contains("OOM"), "{error}");
         server.query::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
         server.query::<()>(&[b"REPLICAOF", b"127.0.0.1", b"1"]);
         let error = publish(&store, 1).await.expect_err("read-only");
-        assert!(
-            error.is_retryable() && error.to_string().contains("ReadOnly"),
-            "{error}"
-        );
+        assert!(error.is_retryable() && error.to_string().contains("ReadOnly"), "{error}");
         server.query::<()>(&[b"REPLICAOF", b"NO", b"ONE"]);
         let id = publish(&store, 1).await.expect("stored");
         assert_eq!(id.counter(), 1);
@@ -171,14 +145,25 @@ fn what_stays_wrong_is_refused_and_hurts_nobody_else() {
         whole(&mut events).await;
         let list = push_sidecar::store::redis::layout::list(&private(9));
         server.query::<()>(&[b"SET", &list, b"no list"]);
-        let bad = store.publish(token(1), vec![item(60, &[private(9)], "1")]);
+        let items = [private(1), private(9)].map(|key| item(60, &[key], "1"));
+        let bad = store.publish(token(1), items.to_vec());
         let (bad, good) = tokio::join!(bad, publish(&store, 2));
         let error = bad.expect_err("refused");
-        assert!(
-            !error.is_retryable() && error.to_string().contains("WRONGTYPE"),
-            "{error}"
-        );
-        good.expect("stored");
+        assert!(!error.is_retryable() && error.to_string().contains("WRONGTYPE"), "{error}");
+        let good = good.expect("stored");
+        // All or nothing.
+        let receivers = [private(1)];
+        let history = store.history(&receivers, Mid::ZERO, Caps::SUBSCRIBER);
+        let messages = history.await.expect("read").messages;
+        assert_eq!(messages.iter().map(|m| m.0).collect::<Vec<_>>(), [good]);
+        // Nobody has to wait for the ids that were given out in vain.
+        for (counter, receivers) in [(1, 0), (2, 0), (3, 1)] {
+            let Some(StoreEvent::Announced(announced)) = events.recv().await else {
+                panic!("not announced");
+            };
+            assert_eq!(announced.id.counter(), counter);
+            assert_eq!(announced.receivers.len(), receivers);
+        }
     });
 }
 
@@ -186,10 +171,7 @@ fn what_stays_wrong_is_refused_and_hurts_nobody_else() {
 fn an_url_of_no_use_is_refused() {
     run(async {
         for url in ["", "http://localhost", "redis://host:port"] {
-            let options = RedisOptions {
-                url: url.into(),
-                ..RedisOptions::default()
-            };
+            let options = RedisOptions { url: url.into(), ..RedisOptions::default() };
             let error = RedisStore::open(&options).map(drop).expect_err(url);
             assert!(!error.is_retryable(), "{url}");
         }
@@ -214,10 +196,7 @@ fn what_waited_too_long_is_not_carried_out() {
         assert!(first.expect_err("timed out").is_retryable());
         for other in others {
             let error = other.expect_err("given up");
-            assert!(
-                error.is_retryable() && error.to_string().contains("too long"),
-                "{error}"
-            );
+            assert!(error.is_retryable() && error.to_string().contains("too long"), "{error}");
         }
         until("stored", async || publish(&store, 1).await.is_ok()).await;
         assert_eq!(server.query::<u64>(&[b"GET", b"server:messagecounter"]), 1);

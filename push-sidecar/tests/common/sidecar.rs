@@ -35,11 +35,7 @@ impl Sidecar {
                 link_server::serve(&listener.listener, &exchange).await;
             }),
         ];
-        Self {
-            socket,
-            _folder: folder,
-            tasks,
-        }
+        Self { socket, _folder: folder, tasks }
     }
 
     pub fn memory() -> Self {
@@ -52,11 +48,7 @@ impl Sidecar {
         let options = RedisOptions {
             url: server.url(),
             command_timeout: ms(500),
-            timing: Timing {
-                dial: ms(500),
-                probe_every: ms(50),
-                probe_patience: ms(500),
-            },
+            timing: Timing { dial: ms(500), probe_every: ms(50), probe_patience: ms(500) },
             ..RedisOptions::default()
         };
         let (store, events) = RedisStore::open(&options).expect("a store");

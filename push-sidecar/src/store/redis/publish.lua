@@ -2,7 +2,8 @@
 --
 -- ARGV: 1 now (Unix seconds), 2 and 3 the floor (start date and counter of the last id the caller
 -- has seen; 0 0: none), 4 seconds a list lives, 5 the announcement channel, 6 seconds tokens and the
--- log live, 7 the log entry up to which the log may be trimmed;
+-- log live, 7 the log entry up to which the log may be trimmed, 8 the announcement prefix of a message
+-- to nobody;
 -- then per publish: its token, its number of messages,
 -- and per message: expiry, receivers (17 bytes each: kind, id), announcement prefix, rest.
 -- Answers per publish: the first of its consecutive ids (13 bytes), or '-' and an error.
@@ -32,7 +33,7 @@ local function trim(list)
 end
 
 local replies, fresh, first_of, repeats, total = {}, {}, {}, {}, 0
-local at, n = 8, 0
+local at, n = 9, 0
 while at <= #ARGV do
     local token, count = ARGV[at], tonumber(ARGV[at + 1])
     n = n + 1
@@ -66,51 +67,62 @@ end
 local start_digits = string.format('%.0f', start)
 local start_bytes = bcd(floor(start / 100)) .. sub(bcd(start % 100), 4)
 
-local function announce(mid_counter, arg)
+local function mid_of(mid_counter)
+    return start_bytes .. bcd(floor(mid_counter / 100000000)) .. bcd(mid_counter % 100000000)
+end
+
+-- Puts a message into the queues of its receivers. `arg`: where its arguments begin.
+local function store(mid_counter, arg)
     local expiry, receivers = tonumber(ARGV[arg]), ARGV[arg + 1]
-    local mid = start_bytes .. bcd(floor(mid_counter / 100000000)) .. bcd(mid_counter % 100000000)
-    local outgoing = mid .. ARGV[arg + 3]
-    local entry = start_digits .. '-' .. string.format('%.0f', mid_counter)
-    local logged
-    if expiry > 0 then
-        call('SETEX', 'message:' .. mid, expiry, '\10\13' .. outgoing)
-        local ttl = expiry > list_ttl and expiry or list_ttl
-        for i = 1, #receivers, 17 do
-            local list = sub(receivers, i + 1, i + 16)
-            if sub(receivers, i, i) == '\1' then
-                list = 'channel:messages:' .. list
-            else
-                list = 'pubchannel:messages:' .. list
-            end
-            call('ZADD', list, 0, mid)
-            if call('TTL', list) < ttl then call('EXPIRE', list, ttl) end
-            if (mid_counter % 1009) * 7919 % 1009 < 64 then trim(list) end
+    if expiry == 0 then return end
+    local mid = mid_of(mid_counter)
+    call('SETEX', 'message:' .. mid, expiry, '\10\13' .. mid .. ARGV[arg + 3])
+    local ttl = expiry > list_ttl and expiry or list_ttl
+    for i = 1, #receivers, 17 do
+        local list = sub(receivers, i + 1, i + 16)
+        if sub(receivers, i, i) == '\1' then
+            list = 'channel:messages:' .. list
+        else
+            list = 'pubchannel:messages:' .. list
         end
-        logged = {'XADD', 'bxpush:log', entry, 'r', receivers}
-    else
-        logged = {'XADD', 'bxpush:log', entry, 'r', receivers, 'o', '\10\13' .. outgoing}
+        call('ZADD', list, 0, mid)
+        if call('TTL', list) < ttl then call('EXPIRE', list, ttl) end
+        -- Now and then, whatever the channel's share of the ids.
+        if (mid_counter % 1009) * 7919 % 1009 < 64 then trim(list) end
+    end
+end
+
+local function announce(mid_counter, arg)
+    local outgoing = mid_of(mid_counter) .. ARGV[arg + 3]
+    local entry = start_digits .. '-' .. string.format('%.0f', mid_counter)
+    local logged = {'XADD', 'bxpush:log', entry, 'r', ARGV[arg + 1]}
+    if ARGV[arg] == '0' then
+        logged[6], logged[7] = 'o', '\10\13' .. outgoing
     end
     local answer = redis.pcall(unpack(logged))
     if type(answer) == 'table' and answer.err then
         -- The log knows higher ids: it is of another time.
-        call('DEL', 'bxpush:log')
-        call(unpack(logged))
+        redis.pcall('DEL', 'bxpush:log')
+        redis.pcall(unpack(logged))
     end
     call('PUBLISH', channel, ARGV[arg + 2] .. outgoing)
-    return mid
 end
 
 for _, publish in ipairs(fresh) do
     local index, token, count, arg = publish[1], publish[2], publish[3], publish[4]
-    local first = counter + 1
     local ok, problem = pcall(function()
-        for i = 0, count - 1 do
-            local mid = announce(first + i, arg + i * 4)
-            if i == 0 then replies[index] = mid end
-        end
-        call('SET', 'bxpush:token:' .. token, replies[index], 'EX', keep)
+        for i = 1, count do store(counter + i, arg + (i - 1) * 4) end
     end)
-    if not ok then
+    if ok then
+        for i = 1, count do announce(counter + i, arg + (i - 1) * 4) end
+        replies[index] = mid_of(counter + 1)
+        call('SET', 'bxpush:token:' .. token, replies[index], 'EX', keep)
+    else
+        -- All or nothing; and nobody shall wait for the ids.
+        for i = 1, count do
+            call('DEL', 'message:' .. mid_of(counter + i))
+            call('PUBLISH', channel, ARGV[8] .. mid_of(counter + i))
+        end
         replies[index] = '-' .. (type(problem) == 'table' and problem.err or tostring(problem))
     end
     counter = counter + count

@@ -78,9 +78,7 @@ impl Publisher {
             answer,
         });
         self.arrived.notify_one();
-        answered
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable("shutting down".into())))
+        answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("shutting down".into())))
     }
 
     /// Sends what is queued, for ever.
@@ -99,10 +97,7 @@ impl Publisher {
         let mut queue = self.queue.borrow_mut();
         // While a call hung, whoever waited this long has given up: nothing may appear out of the
         // blue when Redis comes back.
-        let stale = queue
-            .iter()
-            .take_while(|p| p.queued.elapsed() > self.patience)
-            .count();
+        let stale = queue.iter().take_while(|p| p.queued.elapsed() > self.patience).count();
         let error = StoreError::Unavailable("redis: busy for too long".into());
         fail(queue.drain(..stale), &error);
         let (mut messages, mut bytes) = (0, 0);
@@ -137,10 +132,7 @@ impl Publisher {
     }
 
     fn args(&self, batch: &[Pending]) -> ScriptArgs {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let floor = self.floor.get();
         let mut args = ScriptArgs::default();
         args.push(now.to_string());
@@ -149,9 +141,8 @@ impl Publisher {
         args.push(self.list_ttl.to_string());
         args.push(self.channel.as_str());
         args.push(RECOVERY_SECONDS.to_string());
-        args.push(layout::log_entry(
-            self.floor.before(Duration::from_secs(RECOVERY_SECONDS)),
-        ));
+        args.push(layout::log_entry(self.floor.before(Duration::from_secs(RECOVERY_SECONDS))));
+        args.push(announcement_parts(&[], 0));
         for pending in batch {
             args.push(pending.token.to_bytes());
             args.push(pending.messages.len().to_string());
@@ -167,16 +158,11 @@ fn push_message(args: &mut ScriptArgs, message: &PublishItem) {
     let receivers: Vec<Receiver> = message
         .receivers
         .iter()
-        .map(|(key, signature)| Receiver {
-            key: *key,
-            signature: signature.to_vec(),
-        })
+        .map(|(key, signature)| Receiver { key: *key, signature: signature.to_vec() })
         .collect();
     args.push(message.expiry.to_string());
     args.push(layout::pack_receivers(
-        receivers
-            .iter()
-            .map(|r: &Receiver| -> &ChannelKey { &r.key }),
+        receivers.iter().map(|r: &Receiver| -> &ChannelKey { &r.key }),
     ));
     args.push(announcement_parts(&receivers, message.rest.len()));
     args.push_shared(Bytes::clone(&message.rest));
@@ -192,9 +178,7 @@ fn read_reply(reply: Value, count: usize) -> Answer {
     let bytes = match reply {
         Value::BulkString(bytes) => bytes,
         other => {
-            return Err(StoreError::Refused(format!(
-                "redis: unexpected reply {other:?}"
-            )));
+            return Err(StoreError::Refused(format!("redis: unexpected reply {other:?}")));
         }
     };
     if let Some(first) = Mid::from_bytes(&bytes) {
@@ -215,10 +199,7 @@ pub struct Floor {
 
 impl Default for Floor {
     fn default() -> Self {
-        Self {
-            last: Cell::new(Mid::ZERO),
-            history: RefCell::default(),
-        }
+        Self { last: Cell::new(Mid::ZERO), history: RefCell::default() }
     }
 }
 
@@ -246,9 +227,6 @@ impl Floor {
         while history.get(1).is_some_and(|(at, _)| now - *at >= age) {
             history.pop_front();
         }
-        history
-            .front()
-            .filter(|(at, _)| now - *at >= age)
-            .map_or(Mid::ZERO, |(_, id)| *id)
+        history.front().filter(|(at, _)| now - *at >= age).map_or(Mid::ZERO, |(_, id)| *id)
     }
 }
