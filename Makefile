@@ -25,9 +25,9 @@ BX_PUSH_WORKERS  ?= auto
 export BX_PUSH_DIR BX_PUSH_PUBLIC BX_PUSH_INTERNAL BX_PUSH_KEY BX_PUSH_REDIS BX_PUSH_WORKERS
 
 # The nginx that is installed; Debian keeps it where a user's PATH does not look.
-NGINX ?= /usr/sbin/nginx
+NGINX_BINARY ?= /usr/sbin/nginx
 CARGO ?= cargo
-export NGINX CARGO
+export NGINX_BINARY CARGO
 
 .PHONY: help
 help: ## this list

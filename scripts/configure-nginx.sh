@@ -6,15 +6,15 @@ source "$(dirname "$0")/lib.sh"
 
 sources=/usr/share/nginx/src
 objs=$build/nginx-objs
-[[ -x $NGINX ]] || die "no nginx at $NGINX (set NGINX=/path/to/nginx)"
+[[ -x $NGINX_BINARY ]] || die "no nginx at $NGINX_BINARY (set NGINX_BINARY=/path/to/nginx)"
 [[ -r $sources/conf_flags ]] || die "no sources in $sources: is the package nginx-dev installed?"
 
-running=$("$NGINX" -v 2>&1 | sed -nE 's|.*nginx/([0-9.]+).*|\1|p')
+running=$("$NGINX_BINARY" -v 2>&1 | sed -nE 's|.*nginx/([0-9.]+).*|\1|p')
 brought=$(sed -nE 's|^#define NGINX_VERSION +"([0-9.]+)".*|\1|p' "$sources/src/core/nginx.h")
 [[ $running == "$brought" ]] ||
-    die "$NGINX is $running, but nginx-dev brings the sources of $brought: a module loads only into the version it was built for"
+    die "$NGINX_BINARY is $running, but nginx-dev brings the sources of $brought: a module loads only into the version it was built for"
 
-stamp=$( ("$NGINX" -V 2>&1 && cat "$sources/conf_flags" "$sources/src/core/nginx.h") | sha256sum)
+stamp=$( ("$NGINX_BINARY" -V 2>&1 && cat "$sources/conf_flags" "$sources/src/core/nginx.h") | sha256sum)
 if [[ -f $objs/ngx_auto_config.h && -f $objs/Makefile && $(cat "$objs/stamp" 2>/dev/null) == "$stamp" ]]; then
     exit 0
 fi

@@ -7,7 +7,7 @@ cd "$root"
 
 build=$root/build
 module=ngx_http_bx_push_module.so
-: "${CARGO:=cargo}" "${NGINX:=/usr/sbin/nginx}"
+: "${CARGO:=cargo}" "${NGINX_BINARY:=/usr/sbin/nginx}"
 
 say() { printf '%s\n' "$*"; }
 die() {

@@ -84,7 +84,7 @@ put CONNECTIONS "$connections"
 put PUBLIC "$BX_PUSH_PUBLIC"
 put INTERNAL "$BX_PUSH_INTERNAL"
 printf '%s\n' "$config" >"$dir/nginx.conf"
-"$NGINX" -t -q -p "$dir" -e stderr -c "$dir/nginx.conf" || die "nginx refuses $dir/nginx.conf, see above"
+"$NGINX_BINARY" -t -q -p "$dir" -e stderr -c "$dir/nginx.conf" || die "nginx refuses $dir/nginx.conf, see above"
 
 sidecar='' nginx=''
 stopping=
@@ -135,7 +135,7 @@ setsid "$build/push-sidecar" serve --socket "$socket" --pid-file "$dir/push-side
 sidecar=$!
 await push-sidecar "$dir/logs/push-sidecar.log" "$sidecar" test -S "$socket"
 
-setsid "$NGINX" -p "$dir" -e "$dir/logs/nginx.log" -c "$dir/nginx.conf" >>"$dir/logs/nginx.log" 2>&1 </dev/null &
+setsid "$NGINX_BINARY" -p "$dir" -e "$dir/logs/nginx.log" -c "$dir/nginx.conf" >>"$dir/logs/nginx.log" 2>&1 </dev/null &
 nginx=$!
 await nginx "$dir/logs/nginx.log" "$nginx" listening "$public_host" "$public_port"
 await nginx "$dir/logs/nginx.log" "$nginx" listening "$internal_host" "$internal_port"

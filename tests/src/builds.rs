@@ -31,7 +31,7 @@ pub fn built(name: &str) -> PathBuf {
 pub fn nginx(nginx: Nginx) -> PathBuf {
     match nginx {
         Nginx::Installed => {
-            std::env::var_os("NGINX").map_or_else(|| "/usr/sbin/nginx".into(), PathBuf::from)
+            std::env::var_os("NGINX_BINARY").map_or_else(|| "/usr/sbin/nginx".into(), PathBuf::from)
         }
         Nginx::Vendored => built("vendored/nginx"),
     }
