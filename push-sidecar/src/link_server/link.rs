@@ -156,7 +156,7 @@ impl<S: Store + 'static> Link<S> {
                 self.spawn(async move { exchange.resume(peer, after).await });
             }
             ToSidecar::Recover { req, after, channels } => {
-                self.spawn(async move { exchange.recover(peer, req, after, channels).await })
+                self.spawn(async move { exchange.recover(peer, req, after, channels).await });
             }
             ToSidecar::Publish { seq, counted, messages } => {
                 exchange.count_publish(peer.id, counted, &messages);
