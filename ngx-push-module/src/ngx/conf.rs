@@ -41,10 +41,7 @@ impl<'a> Conf<'a> {
     ///
     /// `cf` is what nginx gave to a callback that has not returned while `'a` lasts.
     pub(super) unsafe fn new(cf: *mut ngx_conf_t) -> Option<Conf<'a>> {
-        Some(Self {
-            cf: NonNull::new(cf)?,
-            during: PhantomData,
-        })
+        Some(Self { cf: NonNull::new(cf)?, during: PhantomData })
     }
 
     fn cf(&self) -> &ngx_conf_t {
@@ -70,10 +67,7 @@ impl<'a> Conf<'a> {
                 file: String::from_utf8_lossy(file.file.name.as_bytes()).into_owned(),
                 line: file.line,
             },
-            None => Place {
-                file: "the command line".into(),
-                line: 0,
-            },
+            None => Place { file: "the command line".into(), line: 0 },
         }
     }
 
@@ -119,10 +113,7 @@ impl<'a> Conf<'a> {
 
     /// A path of nginx.conf, absolute: relative ones begin in the folder of nginx.conf.
     pub fn full_name(&self, path: &[u8]) -> Result<PathBuf, String> {
-        let mut name = ngx_str_t {
-            len: path.len(),
-            data: path.as_ptr().cast_mut(),
-        };
+        let mut name = ngx_str_t { len: path.len(), data: path.as_ptr().cast_mut() };
         // SAFETY: nginx reads `name`, and points it to a new string in the cycle's pool if it has to
         // prepend something; what `path` points to is not written.
         let done = unsafe { ngx_conf_full_name(self.cf().cycle, &raw mut name, 1) };
@@ -134,10 +125,7 @@ impl<'a> Conf<'a> {
 
     /// A size as nginx writes sizes: bytes, or with `k` or `m`.
     pub fn parse_size(value: &[u8]) -> Option<usize> {
-        let mut line = ngx_str_t {
-            len: value.len(),
-            data: value.as_ptr().cast_mut(),
-        };
+        let mut line = ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() };
         if value.is_empty() {
             return None;
         }
@@ -147,15 +135,10 @@ impl<'a> Conf<'a> {
 
     /// A time as nginx writes times, in milliseconds.
     pub fn parse_milliseconds(value: &[u8]) -> Option<u64> {
-        let mut line = ngx_str_t {
-            len: value.len(),
-            data: value.as_ptr().cast_mut(),
-        };
+        let mut line = ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() };
         // SAFETY: only read.
         let time = unsafe { ngx_parse_time(&raw mut line, 0) };
-        u64::try_from(time)
-            .ok()
-            .filter(|_| time != NGX_ERROR as ngx_int_t)
+        u64::try_from(time).ok().filter(|_| time != NGX_ERROR as ngx_int_t)
     }
 
     /// What stands in the http block.
@@ -164,9 +147,7 @@ impl<'a> Conf<'a> {
         // every http module; ours was made by `create_main_conf`.
         unsafe {
             let ctx = self.cf().ctx.cast::<ngx_http_conf_ctx_t>().as_ref()?;
-            (*ctx.main_conf.add(ctx_index()))
-                .cast::<RefCell<MainConf>>()
-                .as_ref()
+            (*ctx.main_conf.add(ctx_index())).cast::<RefCell<MainConf>>().as_ref()
         }
     }
 
@@ -194,8 +175,7 @@ impl<'a> Conf<'a> {
     /// Whether what is being merged is an `if` or `limit_except` inside of a location.
     fn is_block(&self) -> bool {
         // SAFETY: valid while the configuration is merged.
-        self.core_location()
-            .is_some_and(|core| unsafe { core.as_ref() }.noname() != 0)
+        self.core_location().is_some_and(|core| unsafe { core.as_ref() }.noname() != 0)
     }
 
     /// What has to be changed in nginx's own settings of a location with a role.
@@ -263,12 +243,8 @@ pub(super) unsafe fn keep<T>(pool: *mut ngx_pool_t, value: T) -> *mut T {
 /// `outer` and `conf` were made by `create::<LocationConf>`.
 pub(super) unsafe fn merge(conf: &Conf<'_>, outer: *const c_void, level: *mut c_void) -> bool {
     // SAFETY: two different levels' structures; nobody else looks at them during the callback.
-    let (outer, level) = unsafe {
-        (
-            &*outer.cast::<LocationConf>(),
-            &mut *level.cast::<LocationConf>(),
-        )
-    };
+    let (outer, level) =
+        unsafe { (&*outer.cast::<LocationConf>(), &mut *level.cast::<LocationConf>()) };
     match level.inherit(outer, conf.is_block()) {
         Ok(()) => {
             conf.adjust_core(level);
@@ -292,9 +268,7 @@ pub(super) unsafe fn main_conf_of<'a>(cycle: *const ngx_cycle_t) -> Option<&'a R
     unsafe {
         let of_http = *(*cycle).conf_ctx.add(ngx_http_module.index);
         let ctx = of_http.cast::<ngx_http_conf_ctx_t>().as_ref()?;
-        (*ctx.main_conf.add(ctx_index()))
-            .cast::<RefCell<MainConf>>()
-            .as_ref()
+        (*ctx.main_conf.add(ctx_index())).cast::<RefCell<MainConf>>().as_ref()
     }
 }
 
@@ -305,11 +279,7 @@ pub(super) unsafe fn main_conf_of<'a>(cycle: *const ngx_cycle_t) -> Option<&'a R
 /// `r` is a living request, which keeps its cycle alive.
 pub(super) unsafe fn location_of<'a>(r: *const ngx_http_request_t) -> Option<&'a LocationConf> {
     // SAFETY: a request has an entry for every http module; ours was made by `create`.
-    unsafe {
-        (*(*r).loc_conf.add(ctx_index()))
-            .cast::<LocationConf>()
-            .as_ref()
-    }
+    unsafe { (*(*r).loc_conf.add(ctx_index())).cast::<LocationConf>().as_ref() }
 }
 
 /// nginx's own settings of the location that a request has come to.

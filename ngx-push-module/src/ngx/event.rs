@@ -49,10 +49,7 @@ pub(super) fn init() {
     unsafe {
         (*events).nobody.fd = -1;
         for (event, handler) in [
-            (
-                &raw mut (*events).deferred,
-                on_deferred as unsafe extern "C" fn(_),
-            ),
+            (&raw mut (*events).deferred, on_deferred as unsafe extern "C" fn(_)),
             (&raw mut (*events).flush, on_flush),
             (&raw mut (*events).run, on_run),
             (&raw mut (*events).timer, on_timer),

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::ptr::null_mut;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_LOG_ALERT, NGX_OK, ngx_close_connection, ngx_connection_t, ngx_errno,
-    ngx_event_connect_peer, ngx_event_t, ngx_int_t, ngx_log_t, ngx_peer_connection_t, ngx_str_t,
-    ngx_uint_t, sa_family_t, sockaddr_un, socklen_t,
+    NGX_AGAIN, NGX_DECLINED, NGX_LOG_ALERT, NGX_OK, ngx_close_connection, ngx_connection_t,
+    ngx_errno, ngx_event_connect_peer, ngx_event_t, ngx_int_t, ngx_log_t, ngx_peer_connection_t,
+    ngx_str_t, ngx_uint_t, sa_family_t, sockaddr_un, socklen_t,
 };
 use push_worker::Broken;
 
@@ -76,8 +76,12 @@ pub fn connect(path: &Path) -> io::Result<()> {
     // connection it makes is ours.
     unsafe {
         let rc = ngx_event_connect_peer(&raw mut peer);
-        if rc != NGX_OK as ngx_int_t && rc != NGX_AGAIN as ngx_int_t {
+        if rc == NGX_DECLINED as ngx_int_t {
+            // Nothing that nginx has called since connect(2) fails and so changes it.
             return Err(io::Error::from_raw_os_error(ngx_errno()));
+        }
+        if rc != NGX_OK as ngx_int_t && rc != NGX_AGAIN as ngx_int_t {
+            return Err(io::Error::other("no connection is free (worker_connections)"));
         }
         let c = peer.connection;
         (*(*c).read).handler = Some(readable);
