@@ -115,15 +115,15 @@ unsafe extern "C" fn set(
         // nobody else looks at it during the callback.
         let (conf, directive) = unsafe { (Conf::new(cf)?, &DIRECTIVES[(*cmd).offset]) };
         let result = match directive.set {
-            // SAFETY: see above.
-            Set::Main(set) => set(
-                &conf,
-                &mut unsafe { &*level.cast::<RefCell<MainConf>>() }.borrow_mut(),
-                conf.argument(),
-            ),
-            // SAFETY: see above.
+            Set::Main(set) => {
+                // SAFETY: see above.
+                let main = unsafe { &*level.cast::<RefCell<MainConf>>() };
+                set(&conf, &mut main.borrow_mut(), conf.argument())
+            }
             Set::Level(set) => {
-                set(&conf, unsafe { &mut *level.cast::<LocationConf>() }, conf.argument())
+                // SAFETY: see above.
+                let level = unsafe { &mut *level.cast::<LocationConf>() };
+                set(&conf, level, conf.argument())
             }
         };
         let name = directive.name.to_string_lossy();
