@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::redis_server::RedisServer;
 use common::worker::{Worker, publishing, subscribing};
-use common::{PATIENCE, item, private, run};
+use common::{PATIENCE, item, private, run, until};
 use push_link::{PublishStatus, ToSidecar, ToWorker};
 use tempfile::TempDir;
 
@@ -170,7 +170,7 @@ fn it_ends_on_sigterm_and_leaves_no_files() {
             worker.subscribe(1, &[private(0xaa)]).await;
             worker.publish(1, vec![item(60, &[private(0xaa)], "secret body")]).await;
             daemon.signal(signal);
-            while worker.try_next().await.is_some() {}
+            while worker.try_answer().await.is_some() {}
         });
         let started = Instant::now();
         assert!(daemon.wait().success());
@@ -211,7 +211,7 @@ fn a_drain_finishes_what_is_under_way() {
         }
         assert_eq!(put_off.as_deref(), Some("shutting down"));
         assert_eq!(worker.ack(1).await.0, PublishStatus::Stored);
-        while worker.try_next().await.is_some() {}
+        while worker.try_answer().await.is_some() {}
     });
     assert!(daemon.wait().success());
 }
@@ -250,7 +250,7 @@ fn a_kill_under_traffic_loses_nothing() {
             } else {
                 received.len() < next_seq as usize - 60
             } {
-                match worker.next().await {
+                match worker.answer().await {
                     ToWorker::Deliver { id, .. } => received.push(id),
                     ToWorker::PublishAck { seq, status: PublishStatus::Stored, .. } => {
                         unacknowledged.retain(|s| *s != seq);
@@ -265,6 +265,29 @@ fn a_kill_under_traffic_loses_nothing() {
     }
     assert_eq!(received.len(), 400);
     assert!(received.windows(2).all(|w| w[1].counter() == w[0].counter() + 1), "in order, once");
+}
+
+#[test]
+fn statistics_are_left_where_the_references_processes_look() {
+    let server = RedisServer::start();
+    let daemon = Daemon::start(TempDir::new().expect("a folder"), Some(&server));
+    run(async {
+        let mut worker = Worker::connect(&daemon.socket(), 1, false).await;
+        let req = worker
+            .find(|frame| match frame {
+                ToWorker::ReportWanted { req } => Some(*req),
+                _ => None,
+            })
+            .await;
+        let report =
+            ToSidecar::Report { req, websockets: 7, polls: 0, channels: 2, limits: [1, 2, 3, 4] };
+        worker.send(&report).await;
+        until("they are there", async || {
+            let left: Vec<String> = server.query(&[b"HVALS", b"stats"]);
+            left.len() == 1 && left[0].contains("\"websockets\":7")
+        })
+        .await;
+    });
 }
 
 #[test]

@@ -89,7 +89,7 @@ async fn a_subscription_begins_at_its_position(sidecar: Sidecar) {
     let mut position = None;
     for _ in 0..50 {
         let (id, receivers) = loop {
-            match a.next().await {
+            match a.answer().await {
                 ToWorker::Position { position: at, .. } => position = Some(at),
                 ToWorker::Deliver { id, receivers, .. } => break (id, receivers),
                 other => panic!("{other:?}"),
@@ -134,7 +134,7 @@ async fn recovered_and_live_messages_fit_together(sidecar: Sidecar) {
     while live.last().or(items.last()).is_none_or(|id: &Mid| id.counter() < start.counter() + 300)
         || as_of.is_none()
     {
-        match a.next().await {
+        match a.answer().await {
             ToWorker::Position { position: at, .. } => position = Some(at),
             ToWorker::Deliver { id, .. } => {
                 assert!(as_of.is_none_or(|at| id > at), "behind the end nothing older comes");
@@ -209,7 +209,7 @@ async fn a_recover_on_a_resuming_link_waits_its_turn(sidecar: Sidecar) {
     worker.send(&ToSidecar::Recover { req: 3, after: start, channels: vec![private(1)] }).await;
     worker.send(&ToSidecar::Resume { after: start }).await;
     let kinds =
-        [worker.next().await, worker.next().await, worker.next().await, worker.next().await];
+        [worker.answer().await, worker.answer().await, worker.answer().await, worker.answer().await];
     assert!(
         matches!(
             kinds,
@@ -268,15 +268,13 @@ async fn large_messages_pass(sidecar: Sidecar) {
     for seq in 0..10 {
         a.send(&publishing(seq, vec![item(60, &[private(1)], &body)])).await;
     }
+    for seq in 0..10 {
+        assert_eq!(a.ack(seq).await.0, PublishStatus::Stored);
+    }
     let expected = item(60, &[], &body).rest;
     for worker in [&mut a, &mut b] {
         for _ in 0..10 {
-            let outgoing = worker
-                .find(|frame| match frame {
-                    ToWorker::Deliver { outgoing, .. } => Some(outgoing.clone()),
-                    _ => None,
-                })
-                .await;
+            let outgoing = worker.delivered_bytes().await;
             assert!(outgoing.ends_with(&expected));
         }
     }
@@ -292,7 +290,7 @@ async fn a_link_that_breaks_the_rules_is_closed(sidecar: Sidecar) {
     };
     let mut worker = sidecar.worker(1).await;
     worker.send(&hello(VERSION)).await;
-    assert_eq!(worker.try_next().await, None);
+    assert_eq!(worker.try_answer().await, None);
 }
 
 #[test]
@@ -309,9 +307,9 @@ fn another_version_is_refused_with_the_reason() {
                 software: "9.9".into(),
             })
             .await;
-        let ToWorker::Refused { reason } = worker.next().await else { panic!("welcome") };
+        let ToWorker::Refused { reason } = worker.answer().await else { panic!("welcome") };
         assert!(reason.contains("9.9") && reason.contains(&VERSION.to_string()), "{reason}");
-        assert_eq!(worker.try_next().await, None);
+        assert_eq!(worker.try_answer().await, None);
     });
 }
 
@@ -333,7 +331,7 @@ fn a_link_that_does_not_read_is_closed() {
             quick.delivery().await;
         }
         let mut received = 0;
-        while slow.try_next().await.is_some() {
+        while slow.try_answer().await.is_some() {
             received += 1;
         }
         assert!(received < 400, "{received}");

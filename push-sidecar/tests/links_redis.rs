@@ -173,10 +173,11 @@ fn workers_may_come_before_redis() {
         let (status, _) = worker.publish(1, vec![item(0, &[private(1)], "1")]).await;
         assert_eq!(status, PublishStatus::Unavailable);
         worker.ping().await;
-        assert!(worker.skipped.is_empty(), "{:?}", worker.skipped);
+        let early = worker.skipped.iter().any(|frame| matches!(frame, ToWorker::Welcome { .. }));
+        assert!(!early, "{:?}", worker.skipped);
         server.launch();
-        assert!(matches!(worker.next().await, ToWorker::Welcome { .. }));
-        assert!(matches!(worker.next().await, ToWorker::Position { seq: 1, .. }));
+        assert!(matches!(worker.answer().await, ToWorker::Welcome { .. }));
+        assert!(matches!(worker.answer().await, ToWorker::Position { seq: 1, .. }));
         let (status, _) = worker.publish(1, vec![item(0, &[private(1)], "1")]).await;
         assert_eq!(status, PublishStatus::Stored);
         worker.delivery().await;

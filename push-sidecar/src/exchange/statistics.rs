@@ -22,6 +22,8 @@ const EVERY: Duration = Duration::from_secs(60);
 const OVER_AFTER: u64 = 70_000;
 /// How long a worker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long after a new link statistics are left in the store.
+const GATHER: Duration = Duration::from_millis(500);
 /// Labels counted by themselves; clients choose them, so there must be an end. What comes beyond
 /// counts as `unknown`.
 const MAX_LABELS: usize = 256;
@@ -48,6 +50,7 @@ pub(super) struct Statistics {
     missing: Vec<LinkId>,
     reports: HashMap<LinkId, Report, RandomState>,
     complete: Rc<Notify>,
+    new_link: Rc<Notify>,
     day: Option<NaiveDate>,
 }
 
@@ -82,12 +85,15 @@ impl<S: Store + 'static> Exchange<S> {
     /// A link's worker, by its process id.
     pub fn name_link(&self, link: LinkId, pid: u32) {
         let counters = Counters { pid, ..Counters::default() };
-        self.statistics.borrow_mut().links.insert(link, counters);
+        let mut statistics = self.statistics.borrow_mut();
+        statistics.links.insert(link, counters);
+        statistics.new_link.notify_one();
     }
 
     pub(super) fn forget_statistics(&self, link: LinkId) {
         let mut statistics = self.statistics.borrow_mut();
         statistics.links.remove(&link);
+        statistics.reports.remove(&link);
         statistics.heard(link);
     }
 
@@ -120,13 +126,11 @@ impl<S: Store + 'static> Exchange<S> {
         }
     }
 
-    /// `Report`.
-    pub fn reported(&self, link: LinkId, req: u32, report: Report) {
+    /// `Report`; whichever question it answers, it is how things stand now.
+    pub fn reported(&self, link: LinkId, report: Report) {
         let mut statistics = self.statistics.borrow_mut();
-        if req == statistics.asked {
-            statistics.reports.insert(link, report);
-            statistics.heard(link);
-        }
+        statistics.reports.insert(link, report);
+        statistics.heard(link);
     }
 
     /// `ServerStats`.
@@ -142,9 +146,13 @@ impl<S: Store + 'static> Exchange<S> {
 
     /// Leaves this host's statistics in the store, for ever.
     pub async fn keep_statistics(self: Rc<Self>) {
-        let mut ticks = tokio::time::interval(EVERY);
+        let new_link = Rc::clone(&self.statistics.borrow().new_link);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                // The others of an nginx that starts come at the same time.
+                () = new_link.notified() => tokio::time::sleep(GATHER).await,
+            }
             let ours = self.gather().await;
             let (_, over) = self.others(&ours).await;
             let ours = ours.into_iter().map(|(name, object)| (name, object.to_string())).collect();

@@ -166,9 +166,9 @@ impl<S: Store + 'static> Link<S> {
                 exchange.connections(&peer, channel, count, limit);
             }
             ToSidecar::OldestAnswer { req, opened } => exchange.oldest_answer(&peer, req, opened),
-            ToSidecar::Report { req, websockets, polls, channels, limits } => {
+            ToSidecar::Report { websockets, polls, channels, limits, .. } => {
                 let report = Report { websockets, polls, channels, limits };
-                exchange.reported(peer.id, req, report);
+                exchange.reported(peer.id, report);
             }
             ToSidecar::ServerStats { req } => {
                 exchange.count_request(peer.id, "serverStats");

@@ -31,6 +31,7 @@ impl Sidecar {
         let running = Rc::clone(&exchange);
         let tasks = vec![
             tokio::task::spawn_local(async move { running.run(events).await }),
+            tokio::task::spawn_local(Rc::clone(&exchange).keep_presence()),
             tokio::task::spawn_local(async move {
                 link_server::serve(&listener.listener, &exchange).await;
             }),
@@ -44,15 +45,19 @@ impl Sidecar {
     }
 
     pub fn redis(server: &RedisServer) -> Self {
+        Self::redis_with(server, ExchangeOptions::default())
+    }
+
+    pub fn redis_with(server: &RedisServer, exchange: ExchangeOptions) -> Self {
         let ms = Duration::from_millis;
         let options = RedisOptions {
             url: server.url(),
-            command_timeout: ms(500),
+            command_timeout: ms(10_000),
             timing: Timing { dial: ms(500), probe_every: ms(50), probe_patience: ms(500) },
             ..RedisOptions::default()
         };
         let (store, events) = RedisStore::open(&options).expect("a store");
-        Self::start(store, events, ExchangeOptions::default())
+        Self::start(store, events, exchange)
     }
 
     pub async fn worker(&self, instance: u64) -> Worker {

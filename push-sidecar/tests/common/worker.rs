@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
+use bytes::Bytes;
 use push_link::{PublishItem, PublishStatus, Splitter, ToSidecar, ToWorker, VERSION};
 use push_protocol::{ChannelKey, Mid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,7 +44,7 @@ impl Worker {
             software: "test".into(),
         };
         worker.send(&hello).await;
-        match worker.next().await {
+        match worker.answer().await {
             ToWorker::Welcome { position, .. } => worker.position = position,
             other => panic!("not welcome: {other:?}"),
         }
@@ -74,6 +75,20 @@ impl Worker {
 
     pub async fn next(&mut self) -> ToWorker {
         self.try_next().await.expect("the link is open")
+    }
+
+    /// The next frame but questions for statistics, which may come at any time.
+    pub async fn try_answer(&mut self) -> Option<ToWorker> {
+        loop {
+            let frame = self.try_next().await;
+            if !matches!(frame, Some(ToWorker::ReportWanted { .. })) {
+                return frame;
+            }
+        }
+    }
+
+    pub async fn answer(&mut self) -> ToWorker {
+        self.try_answer().await.expect("the link is open")
     }
 
     /// The next frame that `pick` takes; others are kept in `skipped`.
@@ -146,6 +161,18 @@ impl Worker {
             ToWorker::Deliver { id, flags, receivers, .. } => {
                 Some((*id, *flags != 0, receivers.clone()))
             }
+            _ => None,
+        };
+        if let Some(at) = self.skipped.iter().position(|frame| deliver(frame).is_some()) {
+            return self.skipped.remove(at).as_ref().and_then(deliver).expect("a delivery");
+        }
+        self.find(deliver).await
+    }
+
+    /// The `OutgoingMessage` of the next live message.
+    pub async fn delivered_bytes(&mut self) -> Bytes {
+        let deliver = |frame: &ToWorker| match frame {
+            ToWorker::Deliver { outgoing, .. } => Some(outgoing.clone()),
             _ => None,
         };
         if let Some(at) = self.skipped.iter().position(|frame| deliver(frame).is_some()) {
