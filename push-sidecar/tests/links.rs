@@ -208,8 +208,12 @@ async fn a_recover_on_a_resuming_link_waits_its_turn(sidecar: Sidecar) {
     worker.subscribe(1, &[private(1)]).await;
     worker.send(&ToSidecar::Recover { req: 3, after: start, channels: vec![private(1)] }).await;
     worker.send(&ToSidecar::Resume { after: start }).await;
-    let kinds =
-        [worker.answer().await, worker.answer().await, worker.answer().await, worker.answer().await];
+    let kinds = [
+        worker.answer().await,
+        worker.answer().await,
+        worker.answer().await,
+        worker.answer().await,
+    ];
     assert!(
         matches!(
             kinds,
