@@ -87,11 +87,9 @@ printf '%s\n' "$config" >"$dir/nginx.conf"
 "$NGINX_BINARY" -t -q -p "$dir" -e stderr -c "$dir/nginx.conf" || die "nginx refuses $dir/nginx.conf, see above"
 
 sidecar='' nginx=''
-stopping=
 # Children are in sessions of their own: Ctrl-C reaches this script alone, which stops nginx first,
 # so that clients are told, then the sidecar.
 stop() {
-    stopping=1
     local child patience
     for child in $nginx $sidecar; do
         alive "$child" || continue
@@ -154,8 +152,12 @@ cat <<TEXT
 Ctrl-C stops it.
 TEXT
 
-wait -n "$nginx" "$sidecar" || true
-[[ $stopping ]] && exit 0
+# `wait -n` would forget a child that has ended a moment before. A `read` that nothing is ever
+# written for makes way for signals at once, and leaves no `sleep` behind.
+exec {nothing}<> <(:)
+while alive "$nginx" && alive "$sidecar"; do
+    read -rt 0.25 -u "$nothing" || true
+done
 if alive "$nginx"; then
     fail "push-sidecar has ended; stopping nginx" "$dir/logs/push-sidecar.log"
 else

@@ -64,13 +64,7 @@ pub struct Conf {
 impl Default for Conf {
     fn default() -> Self {
         let empty = String::new;
-        Self {
-            workers: 1,
-            http: empty(),
-            sub: empty(),
-            publishing: empty(),
-            servers: empty(),
-        }
+        Self { workers: 1, http: empty(), sub: empty(), publishing: empty(), servers: empty() }
     }
 }
 
@@ -99,14 +93,7 @@ impl Server {
             });
             if process.ended().is_none() {
                 let (folder, nginx) = (folder.to_owned(), nginx);
-                return Ok(Self {
-                    addresses,
-                    process,
-                    folder,
-                    nginx,
-                    conf,
-                    certificate,
-                });
+                return Ok(Self { addresses, process, folder, nginx, conf, certificate });
             }
             let log = process.output() + &error_log(folder);
             if !log.contains("Address already in use") {
@@ -116,9 +103,7 @@ impl Server {
             fs::remove_file(folder.join("error.log"))?;
             fs::remove_file(folder.join("nginx.out"))?;
         }
-        Err(io::Error::other(
-            "nginx found its ports taken again and again",
-        ))
+        Err(io::Error::other("nginx found its ports taken again and again"))
     }
 
     /// The certificate of its TLS listeners.
@@ -139,13 +124,7 @@ impl Server {
     /// Changes the configuration and has nginx take it up. Returns when new workers run.
     pub async fn reload(&mut self, change: impl FnOnce(&mut Conf)) -> io::Result<()> {
         change(&mut self.conf);
-        write_conf(
-            &self.folder,
-            self.nginx,
-            &self.conf,
-            self.addresses,
-            &self.certificate,
-        )?;
+        write_conf(&self.folder, self.nginx, &self.conf, self.addresses, &self.certificate)?;
         let before = self.workers();
         self.process.signal(Signal::SIGHUP);
         let (process, count) = (&self.process, self.conf.workers as usize);
@@ -195,11 +174,7 @@ fn error_log(folder: &Path) -> String {
 
 fn command(nginx: Nginx, folder: &Path) -> Command {
     let mut command = Command::new(builds::nginx(nginx));
-    command
-        .arg("-p")
-        .arg(folder)
-        .arg("-c")
-        .arg(folder.join("nginx.conf"));
+    command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf"));
     command.arg("-e").arg(folder.join("error.log"));
     command
 }
@@ -211,19 +186,8 @@ fn write_conf(
     addresses: Addresses,
     certificate: &Certificate,
 ) -> io::Result<()> {
-    let Conf {
-        workers,
-        http,
-        sub,
-        publishing,
-        servers,
-    } = conf;
-    let Addresses {
-        public,
-        public_tls,
-        internal,
-        internal_tls,
-    } = addresses;
+    let Conf { workers, http, sub, publishing, servers } = conf;
+    let Addresses { public, public_tls, internal, internal_tls } = addresses;
     let (path, sidecar) = (folder.display(), sidecar::socket(folder));
     // 1.25.1 took HTTP/2 out of the listen directive.
     let (listen, server) = match nginx {
@@ -250,12 +214,14 @@ fn write_conf(
         {server}
         location /bitrix/subws/ {{ bx_push sub; {sub} }}
         location /bitrix/sub/ {{ bx_push sub; {sub} }}
+        location /bitrix/rest/ {{ bx_push rest; }}
     }}
     server {{
         listen {internal};
         listen {internal_tls} ssl{listen};
         {server}
         location /bitrix/pub/ {{ bx_push pub; {publishing} }}
+        location /server-stat/ {{ bx_push stat; }}
     }}
     {servers}
 }}\n",
@@ -271,11 +237,7 @@ fn write_conf(
 fn preamble(nginx: Nginx, folder: &Path, workers: u32) -> String {
     let (module, path) = (builds::module(nginx), folder.display());
     // Root's workers would run as a user who may not enter a temporary folder.
-    let user = if nix::unistd::geteuid().is_root() {
-        "user root;"
-    } else {
-        ""
-    };
+    let user = if nix::unistd::geteuid().is_root() { "user root;" } else { "" };
     format!(
         "load_module {};
 {user}
@@ -299,10 +261,6 @@ pub fn test_conf(nginx: Nginx, folder: &Path, http: &str) -> io::Result<Output> 
 /// Runs `nginx -t` on a file.
 pub fn test_file(nginx: Nginx, prefix: &Path, file: &Path) -> io::Result<Output> {
     let mut command = Command::new(builds::nginx(nginx));
-    command
-        .args(["-t", "-e", "stderr", "-p"])
-        .arg(prefix)
-        .arg("-c")
-        .arg(file);
+    command.args(["-t", "-e", "stderr", "-p"]).arg(prefix).arg("-c").arg(file);
     command.output()
 }

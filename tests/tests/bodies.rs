@@ -80,9 +80,7 @@ async fn bodies_come_in_any_framing(setup: Setup) -> TestResult {
     assert_eq!(socket.body().await, "byte by byte");
 
     // Announced first.
-    let request = Request::post(&target, "expected")
-        .header("Expect", "100-continue")
-        .to_bytes();
+    let request = Request::post(&target, "expected").header("Expect", "100-continue").to_bytes();
     let (head, body) = request.split_at(request.len() - "expected".len());
     let mut connection = Http1::connect(&host.internal()).await?;
     connection.send(head).await?;
@@ -127,9 +125,7 @@ async fn one_connection_carries_many_requests(setup: Setup) -> TestResult {
         assert_eq!(socket.body().await, number.to_string());
     }
     // Several in one piece, answered one after another.
-    let pipelined: Vec<u8> = (50..60)
-        .flat_map(|number| request(number).to_bytes())
-        .collect();
+    let pipelined: Vec<u8> = (50..60).flat_map(|number| request(number).to_bytes()).collect();
     connection.send(&pipelined).await?;
     for number in 50..60 {
         assert_eq!(soon("an answer", connection.response()).await?.status, 200);
@@ -155,25 +151,15 @@ async fn publishing_over_http2(setup: Setup) -> TestResult {
         assert_eq!(answer.status, 200);
         assert_eq!(socket.body().await, number.to_string());
     }
-    let receiver = Receiver {
-        id: unhex(&channel.private),
-        is_private: true,
-        signature: Vec::new(),
-    };
-    let message = IncomingMessage {
-        receivers: vec![receiver],
-        body: "batch".into(),
-        expiry: 0,
-    };
+    let receiver =
+        Receiver { id: unhex(&channel.private), is_private: true, signature: Vec::new() };
+    let message = IncomingMessage { receivers: vec![receiver], body: "batch".into(), expiry: 0 };
     let batch = RequestBatch::publish(vec![message]);
     let target = "/bitrix/pub/?binaryMode=true";
     let answer = connection.request("POST", target, &[], batch.encode_to_vec());
     assert_eq!(soon("an answer", answer).await?.status, 200);
     assert_eq!(socket.body().await, "batch");
     let answer = connection.request("POST", target, &[], b"rubbish".to_vec());
-    assert_eq!(
-        soon("an answer", answer).await?.text(),
-        "4013: Wrong Request Data."
-    );
+    assert_eq!(soon("an answer", answer).await?.text(), "4013: Wrong Request Data.");
     Ok(())
 }

@@ -40,11 +40,7 @@ impl PullClient {
             .expect("node is installed");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let input = child.stdin.take();
-        Self {
-            child,
-            input,
-            lines,
-        }
+        Self { child, input, lines }
     }
 
     /// The next thing the client tells, of what a user would notice.
@@ -85,16 +81,10 @@ fn portal_message(number: u32) -> String {
 
 async fn started(host: &Host, channel: &Channel, shared: &Channel, polling: bool) -> PullClient {
     let mut client = PullClient::start(host, channel, shared, polling);
-    client
-        .expect(json!({"event": "status", "status": "connect"}))
-        .await;
-    client
-        .expect(json!({"event": "status", "status": "online"}))
-        .await;
+    client.expect(json!({"event": "status", "status": "connect"})).await;
+    client.expect(json!({"event": "status", "status": "online"})).await;
     let transport = if polling { "poll" } else { "ws" };
-    client
-        .expect(json!({"event": "started", "transport": transport}))
-        .await;
+    client.expect(json!({"event": "started", "transport": transport})).await;
     client
 }
 

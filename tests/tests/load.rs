@@ -16,10 +16,7 @@ use push_tests::{Channel, Host, Setup, TestResult, WebSocket, matrix, memory};
 use tokio::io::BufReader;
 use tokio::sync::mpsc;
 
-matrix!(
-    a_thousand_subscribers_get_everything_at_once,
-    an_idle_websocket_costs_little
-);
+matrix!(a_thousand_subscribers_get_everything_at_once, an_idle_websocket_costs_little);
 
 const SUBSCRIBERS: usize = 1_000;
 const SINGLES: usize = 1_000;
@@ -52,32 +49,17 @@ async fn a_thousand_subscribers_get_everything_at_once(setup: Setup) -> TestResu
     let channels: Vec<_> = (0..SUBSCRIBERS).map(|_| Channel::new()).collect();
     let (to, mut arrived) = mpsc::unbounded_channel();
     for (subscriber, channel) in channels.iter().enumerate() {
-        let list = format!(
-            "{}/{}",
-            channel.signed_pair(&host.key),
-            shared.signed_private(&host.key)
-        );
+        let list =
+            format!("{}/{}", channel.signed_pair(&host.key), shared.signed_private(&host.key));
         let target = format!("/bitrix/subws/?CHANNEL_ID={list}");
-        let mode = if subscriber % 2 == 0 {
-            Mode::Binary
-        } else {
-            Mode::Text
-        };
+        let mode = if subscriber % 2 == 0 { Mode::Binary } else { Mode::Text };
         let mut socket = WebSocket::open(&host.public(), &target, mode).await?;
         let to = to.clone();
         tokio::spawn(async move {
             loop {
                 let message = socket.next().await.expect("no connection closes");
                 let (body, mid) = (message.body.trim_end().to_owned(), message.mid);
-                if to
-                    .send(Arrival {
-                        subscriber,
-                        body,
-                        mid,
-                        at: Instant::now(),
-                    })
-                    .is_err()
-                {
+                if to.send(Arrival { subscriber, body, mid, at: Instant::now() }).is_err() {
                     return;
                 }
             }
@@ -89,19 +71,10 @@ async fn a_thousand_subscribers_get_everything_at_once(setup: Setup) -> TestResu
     let mut late = Vec::new();
     let mut last_mid = vec![String::new(); SUBSCRIBERS];
     for _ in 0..SINGLES {
-        let arrival = soon("a single message", arrived.recv())
-            .await
-            .expect("subscribers read");
+        let arrival = soon("a single message", arrived.recv()).await.expect("subscribers read");
         let number: usize = arrival.body.parse()?;
-        assert_eq!(
-            arrival.subscriber,
-            number % SUBSCRIBERS,
-            "message {number} went astray"
-        );
-        assert!(
-            arrival.mid > last_mid[arrival.subscriber],
-            "out of order or twice"
-        );
+        assert_eq!(arrival.subscriber, number % SUBSCRIBERS, "message {number} went astray");
+        assert!(arrival.mid > last_mid[arrival.subscriber], "out of order or twice");
         late.push(arrival.at - singles[number]);
         last_mid[arrival.subscriber] = arrival.mid;
     }
@@ -118,42 +91,24 @@ async fn a_thousand_subscribers_get_everything_at_once(setup: Setup) -> TestResu
         assert_eq!(publisher.request(&request).await?.status, 200);
         let mut seen = vec![false; SUBSCRIBERS];
         for _ in 0..SUBSCRIBERS {
-            let arrival = soon("a broadcast", arrived.recv())
-                .await
-                .expect("subscribers read");
-            assert_eq!(
-                arrival.body.parse::<usize>()?,
-                number,
-                "to {}",
-                arrival.subscriber
-            );
-            assert!(
-                !std::mem::replace(&mut seen[arrival.subscriber], true),
-                "came twice"
-            );
+            let arrival = soon("a broadcast", arrived.recv()).await.expect("subscribers read");
+            assert_eq!(arrival.body.parse::<usize>()?, number, "to {}", arrival.subscriber);
+            assert!(!std::mem::replace(&mut seen[arrival.subscriber], true), "came twice");
             assert!(arrival.mid > last_mid[arrival.subscriber], "out of order");
             last_mid[arrival.subscriber] = arrival.mid;
             fan_out.push(arrival.at - published);
         }
     }
-    println!(
-        "{BROADCASTS} broadcasts to {SUBSCRIBERS}: {}",
-        Latency::of(fan_out)
-    );
+    println!("{BROADCASTS} broadcasts to {SUBSCRIBERS}: {}", Latency::of(fan_out));
 
     // Nothing comes twice or late: the next thing everybody sees is the last message.
     let request = text_publication(&[&shared.private], &body("end"), 60);
     assert_eq!(publisher.request(&request).await?.status, 200);
     for _ in 0..SUBSCRIBERS {
-        let arrival = soon("the last message", arrived.recv())
-            .await
-            .expect("subscribers read");
+        let arrival = soon("the last message", arrived.recv()).await.expect("subscribers read");
         assert_eq!(arrival.body, "end");
     }
-    assert!(
-        latency.percentile(99) < Duration::from_millis(10),
-        "{latency}"
-    );
+    assert!(latency.percentile(99) < Duration::from_millis(10), "{latency}");
     Ok(())
 }
 

@@ -23,29 +23,16 @@ async fn an_unanswered_poll_ends_with_the_last_id(mut setup: Setup) -> TestResul
     let polls = [
         (poll(&host.public(), host.target(&silent)), String::new()),
         (poll(&host.public(), host.target(&quiet)), mid.clone()),
-        (
-            poll(&host.public(), format!("{}&mid={mid}", host.target(&quiet))),
-            mid.clone(),
-        ),
+        (poll(&host.public(), format!("{}&mid={mid}", host.target(&quiet))), mid.clone()),
     ];
     for (poll, last) in polls {
         let answer = soon("the end of a poll", poll).await??;
-        assert!(
-            started.elapsed() > Duration::from_secs(2),
-            "after {:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed() > Duration::from_secs(2), "after {:?}", started.elapsed());
         assert_eq!(answer.status, 304);
         assert!(answer.body.is_empty());
         assert_eq!(answer.header("Last-Message-Id").unwrap_or_default(), last);
-        assert_eq!(
-            answer.header("Expires"),
-            Some("Thu, 01 Jan 1973 11:11:01 GMT")
-        );
-        assert_eq!(
-            answer.header("Access-Control-Expose-Headers"),
-            Some("Last-Message-Id")
-        );
+        assert_eq!(answer.header("Expires"), Some("Thu, 01 Jan 1973 11:11:01 GMT"));
+        assert_eq!(answer.header("Access-Control-Expose-Headers"), Some("Last-Message-Id"));
         assert_eq!(answer.header("Access-Control-Allow-Origin"), Some("*"));
     }
     Ok(())
@@ -77,10 +64,6 @@ async fn other_methods_are_not_served(setup: Setup) -> TestResult {
     let answer = http1::once(&host.public(), Request::new("OPTIONS", &target, Vec::new())).await?;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.header("Access-Control-Allow-Origin"), Some("*"));
-    assert!(
-        answer
-            .header("Access-Control-Allow-Methods")
-            .is_some_and(|list| list.contains("GET"))
-    );
+    assert!(answer.header("Access-Control-Allow-Methods").is_some_and(|list| list.contains("GET")));
     Ok(())
 }

@@ -24,26 +24,15 @@ both_nginx!(
 );
 
 fn receiver(channel: &Channel) -> Receiver {
-    Receiver {
-        id: unhex(&channel.private),
-        is_private: true,
-        signature: Vec::new(),
-    }
+    Receiver { id: unhex(&channel.private), is_private: true, signature: Vec::new() }
 }
 
 fn message(receivers: Vec<Receiver>, body: &str) -> IncomingMessage {
-    IncomingMessage {
-        receivers,
-        body: body.into(),
-        expiry: 60,
-    }
+    IncomingMessage { receivers, body: body.into(), expiry: 60 }
 }
 
 fn binary(batch: &RequestBatch) -> Request {
-    Request::post(
-        "/bitrix/pub/?binaryMode=true&hostname=localhost",
-        batch.encode_to_vec(),
-    )
+    Request::post("/bitrix/pub/?binaryMode=true&hostname=localhost", batch.encode_to_vec())
 }
 
 async fn text_is_kept_as_long_as_its_header_says(setup: Setup) -> TestResult {
@@ -88,11 +77,7 @@ async fn text_is_kept_as_long_as_its_header_says(setup: Setup) -> TestResult {
 async fn a_batch_is_published_in_order(setup: Setup) -> TestResult {
     let host = setup.start()?;
     let (own, shared) = (Channel::new(), Channel::new());
-    let list = format!(
-        "{}/{}",
-        own.signed_pair(&host.key),
-        shared.signed_private(&host.key)
-    );
+    let list = format!("{}/{}", own.signed_pair(&host.key), shared.signed_private(&host.key));
     let target = format!("/bitrix/subws/?CHANNEL_ID={list}");
     let mut sockets = [
         WebSocket::open(&host.public(), &target, Mode::Binary).await?,
@@ -100,11 +85,7 @@ async fn a_batch_is_published_in_order(setup: Setup) -> TestResult {
     ];
     host.until_online(&[own.clone(), shared.clone()]).await?;
 
-    let public = Receiver {
-        id: unhex(&own.public),
-        is_private: false,
-        signature: Vec::new(),
-    };
+    let public = Receiver { id: unhex(&own.public), is_private: false, signature: Vec::new() };
     let both = vec![receiver(&own), receiver(&shared)];
     let mut messages = vec![
         message(both, "to both"),
@@ -112,10 +93,7 @@ async fn a_batch_is_published_in_order(setup: Setup) -> TestResult {
         message(vec![receiver(&shared)], "Привет \u{1f980}"),
     ];
     messages.extend((3..100).map(|number| message(vec![receiver(&own)], &number.to_string())));
-    let bodies: Vec<_> = messages
-        .iter()
-        .map(|message| message.body.clone())
-        .collect();
+    let bodies: Vec<_> = messages.iter().map(|message| message.body.clone()).collect();
     let answer = http1::once(&host.internal(), binary(&RequestBatch::publish(messages))).await?;
     assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
 
@@ -140,34 +118,18 @@ async fn a_bad_batch_is_refused_as_a_whole(setup: Setup) -> TestResult {
     let mut socket = host.subscribe(&channel, Mode::Text).await?;
     let good = || message(vec![receiver(&channel)], "must not come");
     let batch = |messages| RequestBatch::publish(messages).encode_to_vec();
-    let odd = Receiver {
-        id: vec![1; 15],
-        is_private: true,
-        signature: Vec::new(),
-    };
+    let odd = Receiver { id: vec![1; 15], is_private: true, signature: Vec::new() };
     let cases = [
         (Vec::new(), "4013: Wrong Request Data."),
         (b"rubbish".to_vec(), "4013: Wrong Request Data."),
-        (
-            RequestBatch::default().encode_to_vec(),
-            "4013: Wrong Request Data.",
-        ),
-        (
-            batch(vec![good(); 101]),
-            "4016: Request exceeded the maximum number of messages.",
-        ),
-        (
-            batch(vec![good(), message(Vec::new(), "")]),
-            "4017: No channels found.",
-        ),
+        (RequestBatch::default().encode_to_vec(), "4013: Wrong Request Data."),
+        (batch(vec![good(); 101]), "4016: Request exceeded the maximum number of messages."),
+        (batch(vec![good(), message(Vec::new(), "")]), "4017: No channels found."),
         (
             batch(vec![good(), message(vec![receiver(&channel); 101], "")]),
             "4018: Request exceeded the maximum number of channels.",
         ),
-        (
-            batch(vec![good(), message(vec![odd], "")]),
-            "4019: Request has an invalid channel id.",
-        ),
+        (batch(vec![good(), message(vec![odd], "")]), "4019: Request has an invalid channel id."),
     ];
     for (body, expected) in cases {
         let request = Request::post("/bitrix/pub/?binaryMode=true", body);
@@ -188,19 +150,12 @@ async fn odd_text_publications_are_taken(setup: Setup) -> TestResult {
     // Nobody to publish to: 200, and nothing happens.
     for query in ["", "?CHANNEL_ID=", "?CHANNEL_ID=nonsense", "?CHANNEL_ID=/"] {
         let request = Request::post(&format!("/bitrix/pub/{query}"), "lost");
-        assert_eq!(
-            http1::once(&host.internal(), request).await?.status,
-            200,
-            "{query}"
-        );
+        assert_eq!(http1::once(&host.internal(), request).await?.status, 200, "{query}");
     }
     let target = format!("/bitrix/pub/?CHANNEL_ID={}", channel.private);
     // Invalid UTF-8 is replaced; a signature need only have the right shape.
-    let bodies: [(&[u8], &str); 3] = [
-        (b"a\xffb", "a\u{fffd}b"),
-        (b"not json", "not json"),
-        (b"#!NGINXNME!#", "#!NGINXNME!#"),
-    ];
+    let bodies: [(&[u8], &str); 3] =
+        [(b"a\xffb", "a\u{fffd}b"), (b"not json", "not json"), (b"#!NGINXNME!#", "#!NGINXNME!#")];
     for (sent, received) in bodies {
         let target = format!("{target}.{}", "0".repeat(40));
         let answer = http1::once(&host.internal(), Request::post(&target, sent)).await?;
@@ -218,10 +173,7 @@ async fn a_hundred_channels_get_one_message(setup: Setup) -> TestResult {
         sockets.push(WebSocket::open(&host.public(), &host.target(channel), Mode::Text).await?);
     }
     host.until_online(&channels).await?;
-    let ids: Vec<_> = channels
-        .iter()
-        .map(|channel| channel.private.as_str())
-        .collect();
+    let ids: Vec<_> = channels.iter().map(|channel| channel.private.as_str()).collect();
     assert_eq!(host.post(&ids, "all", 60).await?.status, 200);
     let mut mids = Vec::new();
     for socket in &mut sockets {
@@ -229,10 +181,7 @@ async fn a_hundred_channels_get_one_message(setup: Setup) -> TestResult {
         assert_eq!(message.body, "all");
         mids.push(message.mid);
     }
-    assert!(
-        mids.iter().all(|mid| *mid == mids[0]),
-        "one message has one id: {mids:?}"
-    );
+    assert!(mids.iter().all(|mid| *mid == mids[0]), "one message has one id: {mids:?}");
     Ok(())
 }
 
@@ -245,45 +194,22 @@ async fn statistics_tell_who_is_online(setup: Setup) -> TestResult {
     let both = format!("{}/{}", offline.private, online.private);
     let answer = http1::once(&host.internal(), stats(both)).await?;
     assert_eq!(answer.status, 200);
-    let expected = format!(
-        r#"{{"infos":[{{"channel":"{}","subscribers":1}}]}}"#,
-        online.private
-    );
+    let expected = format!(r#"{{"infos":[{{"channel":"{}","subscribers":1}}]}}"#, online.private);
     assert_eq!(answer.text(), expected);
     let answer = http1::once(&host.internal(), stats(offline.private.clone())).await?;
     assert_eq!(answer.text(), r#"{"infos":[]}"#);
     let answer = http1::once(&host.internal(), stats("bad".into())).await?;
-    assert_eq!(
-        (answer.status, answer.text()),
-        (400, "4017: No channels found.")
-    );
+    assert_eq!((answer.status, answer.text()), (400, "4017: No channels found."));
 
     let mut batch = RequestBatch::publish(Vec::new());
     let channels = vec![receiver(&offline), receiver(&online)];
     batch.requests[0].command = Some(Command::ChannelStats(ChannelStatsRequest { channels }));
     let answer = http1::once(&host.internal(), binary(&batch)).await?;
-    assert_eq!(
-        answer.header("Content-Type"),
-        Some("application/octet-stream")
-    );
+    assert_eq!(answer.header("Content-Type"), Some("application/octet-stream"));
     let mut answer = ResponseBatch::decode(&*answer.body)?;
-    let stats = answer
-        .responses
-        .remove(0)
-        .channel_stats
-        .expect("channelStats")
-        .channels;
-    let told: Vec<_> = stats
-        .iter()
-        .map(|channel| (&channel.id, channel.is_online))
-        .collect();
-    assert_eq!(
-        told,
-        [
-            (&unhex(&offline.private), false),
-            (&unhex(&online.private), true)
-        ]
-    );
+    let stats = answer.responses.remove(0).channel_stats.expect("channelStats").channels;
+    let told: Vec<_> = stats.iter().map(|channel| (&channel.id, channel.is_online)).collect();
+    assert_eq!(told, [(&unhex(&offline.private), false), (&unhex(&online.private), true)]);
     Ok(())
 }
 
@@ -301,11 +227,7 @@ async fn many_publishers_at_once(setup: Setup) -> TestResult {
         let body = socket.body().await;
         let (publisher, number) = body.split_once(':').expect("publisher:number");
         let expected = &mut next[publisher.parse::<usize>()?];
-        assert_eq!(
-            number.parse::<usize>()?,
-            *expected,
-            "of publisher {publisher}"
-        );
+        assert_eq!(number.parse::<usize>()?, *expected, "of publisher {publisher}");
         *expected += 1;
     }
     for publisher in publishers {

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use push_tests::host;
 use push_tests::http1::{self, Request};
 use push_tests::net::Endpoint;
-use push_tests::wait::soon;
+use push_tests::wait::{self, soon};
 use push_tests::websocket::Mode;
 use push_tests::{Channel, Key, TestResult, WebSocket, builds, ports};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -41,12 +41,7 @@ impl Run {
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         while let Some(line) = soon("run.sh gets ready", lines.next_line()).await? {
             if line == "Ctrl-C stops it." {
-                return Ok(Self {
-                    child,
-                    folder,
-                    public,
-                    internal,
-                });
+                return Ok(Self { child, folder, public, internal });
             }
         }
         Err("run.sh ended before it was ready".into())
@@ -64,29 +59,33 @@ impl Run {
     }
 
     /// Waits for the script's end; nothing of it may be left.
-    async fn ended(mut self, pids: [i32; 2]) -> Option<i32> {
-        let status = soon("run.sh ends", self.child.wait())
-            .await
-            .expect("its status");
+    async fn ended(&mut self, pids: [i32; 2]) -> Option<i32> {
+        let status = soon("run.sh ends", self.child.wait()).await.expect("its status");
         for pid in pids {
-            assert!(
-                !std::path::Path::new(&format!("/proc/{pid}")).exists(),
-                "{pid} is left over"
-            );
+            assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} is left over");
         }
         for name in ["nginx.pid", "push-sidecar.pid", "push-sidecar.sock"] {
-            assert!(
-                !self.folder.path().join(name).exists(),
-                "{name} is left over"
-            );
+            assert!(!self.folder.path().join(name).exists(), "{name} is left over");
         }
         status.code()
     }
 }
 
+impl Drop for Run {
+    fn drop(&mut self) {
+        // A failed test ends here before the script does.
+        if let Some(pid) = self.child.id() {
+            let _ = signal::kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
+            wait::until_blocking("run.sh ends", wait::SOON, || {
+                self.child.try_wait().is_ok_and(|status| status.is_some())
+            });
+        }
+    }
+}
+
 #[tokio::test]
 async fn make_run_serves_what_it_says() -> TestResult {
-    let run = Run::start(None).await?;
+    let mut run = Run::start(None).await?;
     let pids = [run.pid("nginx"), run.pid("push-sidecar")];
     let key_file = run.folder.path().join("security.key");
     let mode =
@@ -110,11 +109,16 @@ async fn make_run_serves_what_it_says() -> TestResult {
         assert_eq!(socket.body().await, r#"{"a":1}"#);
     }
 
-    // Publishing is for the backend alone.
-    for path in ["/bitrix/pub/", "/bitrix/rest/"] {
+    // Publishing at will is for the backend alone, statistics for administrators.
+    for path in ["/bitrix/pub/", "/server-stat/"] {
         let answer = http1::once(&public, Request::post(path, "x")).await?;
+        assert!(matches!(answer.status, 404 | 405), "{path}: {answer:?}");
+        let answer = http1::once(&public, Request::get(path)).await?;
         assert_eq!(answer.status, 404, "{path}");
     }
+    let answer = http1::once(&internal, Request::get("/server-stat/")).await?;
+    assert!(answer.status == 200 && answer.text().starts_with("[{"), "{answer:?}");
+
     // The demo's way in leads to its own channels only.
     for path in ["nonsense", "", &channel.private] {
         let target = format!("/demo/publish/{path}?CHANNEL_ID={}", channel.private);
@@ -123,21 +127,10 @@ async fn make_run_serves_what_it_says() -> TestResult {
     }
     let answer = http1::once(&public, Request::get("/demo/publish/all")).await?;
     assert_eq!(answer.status, 403);
-    let target = format!(
-        "/demo/publish/all?CHANNEL_ID={}&binaryMode=true",
-        channel.private
-    );
-    assert_eq!(
-        http1::once(&public, Request::post(&target, "x"))
-            .await?
-            .status,
-        200
-    );
+    let target = format!("/demo/publish/all?CHANNEL_ID={}&binaryMode=true", channel.private);
+    assert_eq!(http1::once(&public, Request::post(&target, "x")).await?.status, 200);
     let config = http1::once(&public, Request::get("/demo/config.json")).await?;
-    assert!(
-        !config.text().contains(&key.0),
-        "the key stays on the server"
-    );
+    assert!(!config.text().contains(&key.0), "the key stays on the server");
 
     run.signal(Signal::SIGINT);
     assert_eq!(run.ended(pids).await, Some(0));
@@ -150,13 +143,9 @@ async fn make_run_serves_what_it_says() -> TestResult {
 #[tokio::test]
 async fn make_run_ends_when_a_part_of_it_ends() -> TestResult {
     for (name, other) in [("nginx", "push-sidecar"), ("push-sidecar", "nginx")] {
-        let run = Run::start(None).await?;
+        let mut run = Run::start(None).await?;
         let pids = [run.pid(name), run.pid(other)];
-        let signal = if name == "nginx" {
-            Signal::SIGTERM
-        } else {
-            Signal::SIGKILL
-        };
+        let signal = if name == "nginx" { Signal::SIGTERM } else { Signal::SIGKILL };
         signal::kill(Pid::from_raw(pids[0]), signal)?;
         assert_eq!(run.ended(pids).await, Some(1), "after the end of {name}");
     }
@@ -168,16 +157,8 @@ async fn make_run_refuses_what_is_not_safe_or_not_free() -> TestResult {
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let taken = taken.local_addr()?.to_string();
     let cases = [
-        (
-            "BX_PUSH_INTERNAL",
-            "0.0.0.0:8895",
-            "must be a loopback address",
-        ),
-        (
-            "BX_PUSH_INTERNAL",
-            "192.0.2.1:8895",
-            "must be a loopback address",
-        ),
+        ("BX_PUSH_INTERNAL", "0.0.0.0:8895", "must be a loopback address"),
+        ("BX_PUSH_INTERNAL", "192.0.2.1:8895", "must be a loopback address"),
         ("BX_PUSH_INTERNAL", "8895", "want host:port"),
         ("BX_PUSH_PUBLIC", "127.0.0.1:99999", "no such port"),
         ("BX_PUSH_PUBLIC", &taken, "is taken by another process"),
@@ -195,17 +176,14 @@ async fn make_run_refuses_what_is_not_safe_or_not_free() -> TestResult {
         let output = soon("run.sh refuses", output).await?;
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{name}={value}");
-        assert!(
-            told.contains(expected) && told.contains(value),
-            "{name}={value}: {told}"
-        );
+        assert!(told.contains(expected) && told.contains(value), "{name}={value}: {told}");
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn the_demo_page_works_in_a_browser() -> TestResult {
-    let run = Run::start(None).await?;
+    let mut run = Run::start(None).await?;
     let pids = [run.pid("nginx"), run.pid("push-sidecar")];
     let output = Command::new("node")
         .arg(builds::repository().join("tests/node/page.mjs"))
@@ -216,17 +194,10 @@ async fn the_demo_page_works_in_a_browser() -> TestResult {
     let output = tokio::time::timeout(Duration::from_secs(90), output).await??;
     let told = String::from_utf8_lossy(&output.stdout);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && told.ends_with("passed\n"),
-        "{told}{error}"
-    );
+    assert!(output.status.success() && told.ends_with("passed\n"), "{told}{error}");
     for name in ["demo-light", "demo-dark", "demo-phone"] {
         let file = builds::folder().join(format!("screenshots/{name}.png"));
-        assert!(
-            std::fs::metadata(&file)?.len() > 10_000,
-            "{} shows something",
-            file.display()
-        );
+        assert!(std::fs::metadata(&file)?.len() > 10_000, "{} shows something", file.display());
     }
     run.signal(Signal::SIGTERM);
     assert_eq!(run.ended(pids).await, Some(0));

@@ -17,10 +17,7 @@ fn sample(name: &str, prefix: &Path) -> String {
     text.replace("/etc/nginx", prefix)
         .replace("/run/nginx.pid", &format!("{prefix}/nginx.pid"))
         .replace("listen 443", &format!("listen {}", ports::free()))
-        .replace(
-            "listen 127.0.0.1:8895",
-            &format!("listen {}", ports::free()),
-        )
+        .replace("listen 127.0.0.1:8895", &format!("listen {}", ports::free()))
         // Where nginx writes to by default only root may.
         .replace("http {\n", &format!("http {{\n{}", own_paths(prefix)))
 }
@@ -36,10 +33,7 @@ fn etc_nginx(version: Nginx) -> io::Result<TempDir> {
     let folder = tempfile::tempdir()?;
     let path = folder.path();
     fs::create_dir(path.join("modules"))?;
-    fs::copy(
-        builds::module(version),
-        path.join("modules/ngx_http_bx_push_module.so"),
-    )?;
+    fs::copy(builds::module(version), path.join("modules/ngx_http_bx_push_module.so"))?;
     key_file(path, "bx-push.key", &"0123456789abcdef".repeat(4), 0o600)?;
     let certificate = Certificate::make(path)?;
     fs::copy(certificate.file, path.join("portal.crt"))?;
@@ -77,10 +71,7 @@ fn the_installed_files_fit_into_debians_layout() -> io::Result<()> {
         let folder = etc_nginx(version)?;
         let path = folder.path();
         for (name, to) in [
-            (
-                "load-module.conf",
-                "modules-enabled/50-mod-http-bx-push.conf",
-            ),
+            ("load-module.conf", "modules-enabled/50-mod-http-bx-push.conf"),
             ("bx-push.conf", "conf.d/bx-push.conf"),
             ("bx-push-locations.conf", "snippets/bx-push-locations.conf"),
         ] {
@@ -114,9 +105,6 @@ http {{
 fn the_readme_shows_the_sample() -> io::Result<()> {
     let readme = fs::read_to_string(builds::repository().join("README.md"))?;
     let example = fs::read_to_string(builds::repository().join("nginx-conf/portal.conf.example"))?;
-    assert!(
-        readme.contains(&example),
-        "README.md does not show portal.conf.example as it is"
-    );
+    assert!(readme.contains(&example), "README.md does not show portal.conf.example as it is");
     Ok(())
 }

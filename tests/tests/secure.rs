@@ -27,10 +27,7 @@ async fn everything_works_over_tls(setup: Setup) -> TestResult {
                 assert_eq!(http1::once(&internal, request).await?.status, 200);
                 assert_eq!(socket.body().await, body);
             }
-            let mid = format!(
-                "{:026}",
-                socket.mid.as_deref().expect("a mid").parse::<u128>()? - 1
-            );
+            let mid = format!("{:026}", socket.mid.as_deref().expect("a mid").parse::<u128>()? - 1);
             let target = format!("{}&mid={mid}", host.target(&channel));
             let answer = http1::once(&endpoint, Request::get(&target)).await?;
             assert_eq!(from_poll(&answer, Mode::Text)[0].body, large);
@@ -46,10 +43,8 @@ async fn everything_works_over_http2(setup: Setup) -> TestResult {
     let internal = Http2::connect(&host.internal_tls(&["h2"])).await?;
 
     // Two polls wait side by side on one connection.
-    let (first, second) = (
-        host.target(&channels[0]),
-        host.target(&channels[1]) + "&binaryMode=true",
-    );
+    let (first, second) =
+        (host.target(&channels[0]), host.target(&channels[1]) + "&binaryMode=true");
     let polls = async {
         tokio::join!(
             public.request("GET", &first, &[], Vec::new()),
@@ -62,19 +57,12 @@ async fn everything_works_over_http2(setup: Setup) -> TestResult {
         let ids = channels.clone().map(|channel| channel.private).join("/");
         let target = format!("/bitrix/pub/?CHANNEL_ID={ids}");
         let headers = [("message-expiry", "60")];
-        internal
-            .request("POST", &target, &headers, large.clone().into_bytes())
-            .await
+        internal.request("POST", &target, &headers, large.clone().into_bytes()).await
     };
-    let ((first, second), published) = soon("polls and a publication", async {
-        tokio::join!(polls, publish)
-    })
-    .await;
+    let ((first, second), published) =
+        soon("polls and a publication", async { tokio::join!(polls, publish) }).await;
     assert_eq!(published?.status, 200);
-    let (text, binary) = (
-        from_poll(&first?, Mode::Text),
-        from_poll(&second?, Mode::Binary),
-    );
+    let (text, binary) = (from_poll(&first?, Mode::Text), from_poll(&second?, Mode::Binary));
     assert_eq!(text, binary);
     assert_eq!(text[0].body, large);
 
@@ -85,12 +73,7 @@ async fn everything_works_over_http2(setup: Setup) -> TestResult {
         answer = public.request("GET", &target, &[], Vec::new()) => panic!("{answer:?}"),
         outcome = host.until_online(std::slice::from_ref(&idle)) => outcome?,
     }
-    let answer = public
-        .request("GET", "/bitrix/sub/?CHANNEL_ID=bad", &[], Vec::new())
-        .await?;
-    assert_eq!(
-        (answer.status, answer.text()),
-        (400, "4010: Wrong Channel Id.")
-    );
+    let answer = public.request("GET", "/bitrix/sub/?CHANNEL_ID=bad", &[], Vec::new()).await?;
+    assert_eq!((answer.status, answer.text()), (400, "4010: Wrong Channel Id."));
     Ok(())
 }

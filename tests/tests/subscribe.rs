@@ -22,16 +22,9 @@ async fn one_location_serves_both(setup: Setup) -> TestResult {
     let host = setup.start()?;
     for mode in [Mode::Text, Mode::Binary] {
         let channels: Vec<_> = (0..4).map(|_| Channel::new()).collect();
-        let binary = if mode == Mode::Binary {
-            "&binaryMode=true"
-        } else {
-            ""
-        };
+        let binary = if mode == Mode::Binary { "&binaryMode=true" } else { "" };
         let target = |path: &str, channel: &Channel| {
-            format!(
-                "{path}?CHANNEL_ID={}{binary}",
-                channel.signed_pair(&host.key)
-            )
+            format!("{path}?CHANNEL_ID={}{binary}", channel.signed_pair(&host.key))
         };
         let public = host.public();
         let ws_target = |path: &str, channel: &Channel| {
@@ -47,10 +40,7 @@ async fn one_location_serves_both(setup: Setup) -> TestResult {
         ];
         host.until_online(&channels).await?;
 
-        let ids: Vec<_> = channels
-            .iter()
-            .map(|channel| channel.private.as_str())
-            .collect();
+        let ids: Vec<_> = channels.iter().map(|channel| channel.private.as_str()).collect();
         assert_eq!(host.post(&ids, r#"{"a":1}"#, 0).await?.status, 200);
 
         let mut arrived = Vec::new();
@@ -61,14 +51,8 @@ async fn one_location_serves_both(setup: Setup) -> TestResult {
             arrived.extend(from_poll(&soon("an answer", poll).await??, mode));
         }
         assert_eq!(arrived.len(), 4);
-        assert!(
-            arrived.iter().all(|message| message.body == r#"{"a":1}"#),
-            "{arrived:?}"
-        );
-        assert!(
-            arrived.iter().all(|message| message.mid == arrived[0].mid),
-            "{arrived:?}"
-        );
+        assert!(arrived.iter().all(|message| message.body == r#"{"a":1}"#), "{arrived:?}");
+        assert!(arrived.iter().all(|message| message.mid == arrived[0].mid), "{arrived:?}");
     }
     Ok(())
 }
@@ -90,21 +74,14 @@ async fn a_void_channel_list_is_refused(setup: Setup) -> TestResult {
         format!("CHANNEL_ID={}", &signed[..signed.len() - 1]),
         format!("CHANNEL_ID={pair}0"),
         // The signature of one channel does not open another.
-        format!(
-            "CHANNEL_ID={}.{}",
-            other.private,
-            host.key.sign(&good.private)
-        ),
+        format!("CHANNEL_ID={}.{}", other.private, host.key.sign(&good.private)),
         // One bad segment voids the whole list.
         format!("CHANNEL_ID={signed}/"),
         format!("CHANNEL_ID={signed}/{}", other.private),
     ];
     for query in void {
-        let answer = http1::once(
-            &host.public(),
-            Request::get(&format!("/bitrix/sub/?{query}")),
-        )
-        .await?;
+        let answer =
+            http1::once(&host.public(), Request::get(&format!("/bitrix/sub/?{query}"))).await?;
         assert_eq!(answer.status, 400, "{query}: {answer:?}");
         assert_eq!(answer.text(), "4010: Wrong Channel Id.", "{query}");
         assert_eq!(answer.header("Content-Type"), Some("text/plain"));
@@ -112,10 +89,7 @@ async fn a_void_channel_list_is_refused(setup: Setup) -> TestResult {
 
         let target = format!("/bitrix/subws/?{query}");
         let mut socket = WebSocket::open(&host.public(), &target, Mode::Text).await?;
-        let expected = Closed {
-            code: 4010,
-            reason: "4010: Wrong Channel Id.".into(),
-        };
+        let expected = Closed { code: 4010, reason: "4010: Wrong Channel Id.".into() };
         assert_eq!(socket.closed().await, expected, "{query}");
     }
     Ok(())
@@ -135,10 +109,8 @@ async fn every_key_verifies(mut setup: Setup) -> TestResult {
             assert_eq!(socket.body().await, "1");
         }
     }
-    let target = format!(
-        "/bitrix/subws/?CHANNEL_ID={}",
-        Channel::new().signed_pair(&Key("older".into()))
-    );
+    let target =
+        format!("/bitrix/subws/?CHANNEL_ID={}", Channel::new().signed_pair(&Key("older".into())));
     let mut socket = WebSocket::open(&host.public(), &target, Mode::Text).await?;
     assert_eq!(socket.closed().await.code, 4010);
     Ok(())
@@ -155,10 +127,7 @@ async fn history_goes_over_into_live_messages(setup: Setup) -> TestResult {
     for _ in 0..5 {
         seen.push(soon("a message", first.next()).await.expect("open"));
     }
-    assert!(
-        seen.windows(2).all(|pair| pair[0].mid < pair[1].mid),
-        "{seen:?}"
-    );
+    assert!(seen.windows(2).all(|pair| pair[0].mid < pair[1].mid), "{seen:?}");
 
     // With a mid: what is newer, then what is published from now on.
     let target = format!("{}&mid={}", host.target(&channel), seen[1].mid);
@@ -178,10 +147,7 @@ async fn history_goes_over_into_live_messages(setup: Setup) -> TestResult {
         WebSocket::open(&host.public(), &target, Mode::Text).await?,
     ];
     for old in &seen[2..] {
-        assert_eq!(
-            &soon("a message", fresh[2].next()).await.expect("open"),
-            old
-        );
+        assert_eq!(&soon("a message", fresh[2].next()).await.expect("open"), old);
     }
     host.publish(&channel, "live").await?;
     for socket in &mut fresh {
@@ -206,12 +172,7 @@ async fn a_message_to_several_channels_comes_once(setup: Setup) -> TestResult {
     host.until_online(&[own.clone(), shared.clone()]).await?;
 
     let pair = own.signed_pair(&host.key);
-    assert_eq!(
-        host.post(&[&pair, &shared.private], "once", 60)
-            .await?
-            .status,
-        200
-    );
+    assert_eq!(host.post(&[&pair, &shared.private], "once", 60).await?.status, 200);
     host.publish(&shared, "then").await?;
     let first = soon("a message", socket.next()).await.expect("open");
     assert_eq!(first.body, "once");
@@ -232,19 +193,12 @@ async fn a_public_id_reaches_only_those_who_have_the_pair(setup: Setup) -> TestR
     let host = setup.start()?;
     let channel = Channel::new();
     let mut with_pair = host.subscribe(&channel, Mode::Binary).await?;
-    let target = format!(
-        "/bitrix/subws/?CHANNEL_ID={}",
-        channel.signed_private(&host.key)
-    );
+    let target = format!("/bitrix/subws/?CHANNEL_ID={}", channel.signed_private(&host.key));
     let mut private_only = WebSocket::open(&host.public(), &target, Mode::Binary).await?;
 
     let message = |private: bool, body: &str| IncomingMessage {
         receivers: vec![Receiver {
-            id: channel::unhex(if private {
-                &channel.private
-            } else {
-                &channel.public
-            }),
+            id: channel::unhex(if private { &channel.private } else { &channel.public }),
             is_private: private,
             signature: Vec::new(),
         }],
@@ -272,11 +226,7 @@ async fn four_workers_share_the_subscribers(setup: Setup) -> TestResult {
             channel.signed_pair(&host.key),
             shared.signed_private(&host.key)
         );
-        let mode = if number % 2 == 0 {
-            Mode::Text
-        } else {
-            Mode::Binary
-        };
+        let mode = if number % 2 == 0 { Mode::Text } else { Mode::Binary };
         sockets.push(WebSocket::open(&host.public(), &list, mode).await?);
         channels.push(channel);
     }

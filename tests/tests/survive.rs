@@ -51,10 +51,7 @@ impl Traffic {
         let publishers = (0..4)
             .map(|publisher| {
                 let (endpoint, stop) = (host.internal(), stop.clone());
-                let ids: Vec<_> = channels
-                    .iter()
-                    .map(|channel| channel.private.clone())
-                    .collect();
+                let ids: Vec<_> = channels.iter().map(|channel| channel.private.clone()).collect();
                 tokio::spawn(publish_until(endpoint, stop, publisher, ids))
             })
             .collect();
@@ -65,9 +62,7 @@ impl Traffic {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Published::default();
         for publisher in self.publishers {
-            let published = soon("a publisher ends", publisher)
-                .await
-                .expect("no panic")?;
+            let published = soon("a publisher ends", publisher).await.expect("no panic")?;
             all.stored.extend(published.stored);
             all.refused.extend(published.refused);
         }
@@ -139,10 +134,7 @@ async fn expect_all(
     let mut missing: std::collections::HashSet<_> = published.stored.iter().cloned().collect();
     let mut take = |subscriber: usize, body: Result<String, Closed>| {
         let body = body.unwrap_or_else(|closed| panic!("connection {subscriber}: {closed:?}"));
-        assert!(
-            body.starts_with(&format!("{subscriber}:")),
-            "{body} came to {subscriber}"
-        );
+        assert!(body.starts_with(&format!("{subscriber}:")), "{body} came to {subscriber}");
         missing.remove(&body);
         *counts.entry(body).or_default() += 1;
         missing.len()
@@ -176,11 +168,7 @@ async fn subscribers(host: &Host) -> io::Result<(Vec<Channel>, Arrivals)> {
     let (to, arrived) = mpsc::unbounded_channel();
     let channels: Vec<_> = (0..SUBSCRIBERS).map(|_| Channel::new()).collect();
     for (number, channel) in channels.iter().enumerate() {
-        let mode = if number % 2 == 0 {
-            Mode::Text
-        } else {
-            Mode::Binary
-        };
+        let mode = if number % 2 == 0 { Mode::Text } else { Mode::Binary };
         let socket = WebSocket::open(&host.public(), &host.target(channel), mode).await?;
         collect(socket, number, to.clone());
     }
@@ -203,11 +191,7 @@ async fn a_killed_sidecar_loses_nothing_with_redis(mut setup: Setup) -> TestResu
     let mut host = setup.workers(2).start()?;
     let (channels, mut arrived) = subscribers(&host).await?;
     let traffic = Traffic::start(&host, &channels);
-    for away in [
-        Duration::ZERO,
-        Duration::from_millis(500),
-        Duration::from_secs(6),
-    ] {
+    for away in [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(6)] {
         tokio::time::sleep(Duration::from_millis(700)).await;
         host.sidecar.kill();
         tokio::time::sleep(away).await;
@@ -217,20 +201,9 @@ async fn a_killed_sidecar_loses_nothing_with_redis(mut setup: Setup) -> TestResu
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     let published = traffic.end().await?;
-    println!(
-        "{} stored, {} refused",
-        published.stored.len(),
-        published.refused.len()
-    );
-    assert!(
-        published.stored.len() > 200,
-        "{} stored",
-        published.stored.len()
-    );
-    assert!(
-        !published.refused.is_empty(),
-        "six seconds without a sidecar, and nobody was refused"
-    );
+    println!("{} stored, {} refused", published.stored.len(), published.refused.len());
+    assert!(published.stored.len() > 200, "{} stored", published.stored.len());
+    assert!(!published.refused.is_empty(), "six seconds without a sidecar, and nobody was refused");
     expect_all(&mut arrived, &published).await;
     Ok(())
 }
@@ -252,11 +225,7 @@ async fn a_killed_redis_loses_no_connection(mut setup: Setup) -> TestResult {
     let answer = host.post(&[&channels[0].private], "0:lost", 60).await?;
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.header("Retry-After").is_some());
-    assert!(
-        started.elapsed() < Duration::from_secs(7),
-        "answered after {:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(7), "answered after {:?}", started.elapsed());
     host.redis.as_mut().expect("the store is Redis").restart()?;
     until_published(&host, &Channel::new(), "probe").await?;
 
@@ -286,11 +255,7 @@ async fn publishers_are_told_to_retry(setup: Setup) -> TestResult {
     let answer = host.post(&[&channel.private], "refused", 60).await?;
     let waited = started.elapsed();
     assert_eq!(answer.status, 503, "{answer:?}");
-    assert!(
-        answer
-            .header("Retry-After")
-            .is_some_and(|after| after.parse::<u32>().is_ok())
-    );
+    assert!(answer.header("Retry-After").is_some_and(|after| after.parse::<u32>().is_ok()));
     assert!(waited < Duration::from_secs(6), "answered after {waited:?}");
 
     // One that is waiting when the sidecar comes back is published.
@@ -321,10 +286,7 @@ async fn a_stopped_sidecar_costs_no_connection(setup: Setup) -> TestResult {
     if !redis {
         // The memory store ends with its sidecar: only what came afterwards is certain.
         until_published(&host, &channels[0], "0:last").await?;
-        published = Published {
-            stored: vec!["0:last".into()],
-            refused: Vec::new(),
-        };
+        published = Published { stored: vec!["0:last".into()], refused: Vec::new() };
     }
     expect_all(&mut arrived, &published).await;
     Ok(())
@@ -349,19 +311,14 @@ async fn a_reload_loses_nothing(setup: Setup) -> TestResult {
     // The poll of a client that waits while its worker ends is answered, one way or another.
     let polled = Channel::new();
     let mut poll = Http1::connect(&host.public()).await?;
-    poll.send(&Request::get(&host.target(&polled)).to_bytes())
-        .await?;
+    poll.send(&Request::get(&host.target(&polled)).to_bytes()).await?;
     host.until_online(std::slice::from_ref(&polled)).await?;
 
     let traffic = Traffic::start(&host, &channels);
     let (to, mut arrived) = mpsc::unbounded_channel();
     let returns = Arc::new(AtomicUsize::new(0));
     for (number, (socket, channel)) in sockets.into_iter().zip(&channels).enumerate() {
-        let client = Client {
-            public: host.public(),
-            target: host.target(channel),
-            number,
-        };
+        let client = Client { public: host.public(), target: host.target(channel), number };
         tokio::spawn(client.come_back(socket, to.clone(), returns.clone()));
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -375,11 +332,7 @@ async fn a_reload_loses_nothing(setup: Setup) -> TestResult {
 
     tokio::time::sleep(Duration::from_millis(300)).await;
     let published = traffic.end().await?;
-    assert!(
-        published.stored.len() > 50,
-        "{} stored",
-        published.stored.len()
-    );
+    assert!(published.stored.len() > 50, "{} stored", published.stored.len());
     expect_all(&mut arrived, &published).await;
     Ok(())
 }
@@ -440,10 +393,6 @@ async fn a_stopped_nginx_says_goodbye(setup: Setup) -> TestResult {
     let stopped = Instant::now();
     let status = host.nginx.process().end_by(Signal::SIGQUIT);
     assert!(status.success(), "nginx ended with {status}");
-    assert!(
-        stopped.elapsed() < Duration::from_secs(3),
-        "it took {:?}",
-        stopped.elapsed()
-    );
+    assert!(stopped.elapsed() < Duration::from_secs(3), "it took {:?}", stopped.elapsed());
     Ok(())
 }

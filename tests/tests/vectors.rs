@@ -26,10 +26,7 @@ async fn channel_strings_get_the_recorded_verdicts(mut setup: Setup) -> TestResu
     // Some of the strings are long.
     setup.conf.http = "large_client_header_buffers 4 32k;\n".into();
     let host = setup.start()?;
-    let cases = vectors["channel_strings"]
-        .as_array()
-        .expect("an array")
-        .clone();
+    let cases = vectors["channel_strings"].as_array().expect("an array").clone();
     assert!(cases.len() > 50, "{} cases", cases.len());
 
     let mut tasks = JoinSet::new();
@@ -56,22 +53,15 @@ async fn channel_strings_get_the_recorded_verdicts(mut setup: Setup) -> TestResu
             assert_eq!(answer.status, 101, "{id}: {answer:?}");
             let mut socket = socket.into_stream();
             if accepted {
-                socket
-                    .write_all(&[0x89, 0x80, 0, 0, 0, 0])
-                    .await
-                    .expect("is sent");
+                socket.write_all(&[0x89, 0x80, 0, 0, 0, 0]).await.expect("is sent");
                 let mut pong = [0; 2];
-                soon(&id, socket.read_exact(&mut pong))
-                    .await
-                    .expect("still open");
+                soon(&id, socket.read_exact(&mut pong)).await.expect("still open");
                 assert_eq!(pong, [0x8a, 0], "{id}: a pong");
                 let held = tokio::time::timeout(Duration::ZERO, poll.response()).await;
                 assert!(held.is_err(), "{id}: the poll was answered: {held:?}");
             } else {
                 let mut close = Vec::new();
-                soon(&id, socket.read_to_end(&mut close))
-                    .await
-                    .expect("a close");
+                soon(&id, socket.read_to_end(&mut close)).await.expect("a close");
                 let expected = [b"\x88\x19\x0f\xaa", &b"4010: Wrong Channel Id."[..]].concat();
                 assert_eq!(close, expected, "{id}");
                 let answer = soon(&id, poll.response()).await.expect("an answer");
@@ -92,6 +82,16 @@ async fn channel_strings_get_the_recorded_verdicts(mut setup: Setup) -> TestResu
                 }
                 other => panic!("{id}: verdict {other}"),
             }
+            // The clients' rule, shown by an empty request: what is wrong first is the list, then
+            // the request.
+            let request = Request::post(&format!("/bitrix/rest/{query}"), "");
+            let answer = http1::once(&public, request).await.expect("an answer");
+            let expected = match text(&case["rest"]).as_str() {
+                "accept" => "4013: Wrong Request Data.",
+                "reject" => "4012: Public Channel Id is Required.",
+                other => panic!("{id}: verdict {other}"),
+            };
+            assert_eq!((answer.status, answer.text()), (400, expected), "{id}");
         });
     }
     while let Some(outcome) = tasks.join_next().await {

@@ -34,10 +34,7 @@ async fn frames_are_answered_as_the_protocol_wants(setup: Setup) -> TestResult {
         host.publish(&channel, "still here").await?;
         assert_eq!(socket.body().await, "still here");
         socket
-            .send(Frame::Close(Some(CloseFrame {
-                code: 3001.into(),
-                reason: "bye".into(),
-            })))
+            .send(Frame::Close(Some(CloseFrame { code: 3001.into(), reason: "bye".into() })))
             .await?;
         assert_eq!(socket.closed().await.code, 3001);
     }
@@ -49,12 +46,7 @@ fn masked(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [1, 2, 3, 4];
     let mut frame = vec![first_byte, 0x80 | payload.len() as u8];
     frame.extend(mask);
-    frame.extend(
-        payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     frame
 }
 
@@ -79,11 +71,7 @@ async fn hostile_frames_end_the_connection(setup: Setup) -> TestResult {
         stream.write_all(&bytes).await?;
         let mut rest = Vec::new();
         soon("the end of the connection", stream.read_to_end(&mut rest)).await?;
-        assert_eq!(
-            rest,
-            [&[0x88, 0x02], &u16::to_be_bytes(code)[..]].concat(),
-            "{what}"
-        );
+        assert_eq!(rest, [&[0x88, 0x02], &u16::to_be_bytes(code)[..]].concat(), "{what}");
     }
     host.publish(&channel, "unharmed").await?;
     assert_eq!(witness.body().await, "unharmed");
@@ -93,25 +81,12 @@ async fn hostile_frames_end_the_connection(setup: Setup) -> TestResult {
 /// A WebSocket without a library, for what no library would send.
 async fn raw_handshake(host: &Host, channel: &Channel) -> io::Result<BufReader<Stream>> {
     let mut connection = Http1::connect(&host.public()).await?;
-    let answer = connection
-        .request(&websocket::handshake(&host.target(channel)))
-        .await?;
+    let answer = connection.request(&websocket::handshake(&host.target(channel))).await?;
     assert_eq!(answer.status, 101, "{answer:?}");
     // The answer to the key of RFC 6455, section 1.3.
-    assert_eq!(
-        answer.header("Sec-WebSocket-Accept"),
-        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
-    );
-    assert!(
-        answer
-            .header("Upgrade")
-            .is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
-    );
-    assert!(
-        answer
-            .header("Connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case("upgrade"))
-    );
+    assert_eq!(answer.header("Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert!(answer.header("Upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")));
+    assert!(answer.header("Connection").is_some_and(|value| value.eq_ignore_ascii_case("upgrade")));
     Ok(connection.into_stream())
 }
 
@@ -127,14 +102,8 @@ async fn wrong_handshakes_are_refused(setup: Setup) -> TestResult {
     };
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
     let cases = [
-        (
-            with("websocket", "7", key),
-            "Missing or invalid Sec-WebSocket-Version header",
-        ),
-        (
-            with("websocket", "13", "short"),
-            "Missing or invalid Sec-WebSocket-Key header",
-        ),
+        (with("websocket", "7", key), "Missing or invalid Sec-WebSocket-Version header"),
+        (with("websocket", "13", "short"), "Missing or invalid Sec-WebSocket-Key header"),
         (with("h2c", "13", key), "Invalid Upgrade header"),
     ];
     for (request, body) in cases {
@@ -147,10 +116,7 @@ async fn wrong_handshakes_are_refused(setup: Setup) -> TestResult {
     let request = websocket::handshake(&target)
         .header("Sec-WebSocket-Protocol", "chat, other")
         .header("Sec-WebSocket-Extensions", "permessage-deflate");
-    let answer = Http1::connect(&host.public())
-        .await?
-        .request(&request)
-        .await?;
+    let answer = Http1::connect(&host.public()).await?.request(&request).await?;
     assert_eq!(answer.status, 101);
     assert_eq!(answer.header("Sec-WebSocket-Protocol"), Some("chat"));
     assert_eq!(answer.header("Sec-WebSocket-Extensions"), None);
@@ -161,10 +127,7 @@ async fn a_handshake_may_need_large_buffers(mut setup: Setup) -> TestResult {
     setup.conf.http = "large_client_header_buffers 4 32k;\n".into();
     let host = setup.start()?;
     let channels: Vec<_> = (0..100).map(|_| Channel::new()).collect();
-    let list: Vec<_> = channels
-        .iter()
-        .map(|channel| channel.signed_pair(&host.key))
-        .collect();
+    let list: Vec<_> = channels.iter().map(|channel| channel.signed_pair(&host.key)).collect();
     let target = format!("/bitrix/subws/?CHANNEL_ID={}", list.join("/"));
     for endpoint in [host.public(), host.public_tls(&["http/1.1"])] {
         let mut socket = WebSocket::open(&endpoint, &target, Mode::Text).await?;
