@@ -89,6 +89,8 @@ pub struct Engine {
     fanouts: VecDeque<Fanout>,
     link: Link,
     publishing: Publishing,
+    /// Sessions whose handshake waits for their channels to be subscribed, by `Subscribe`.
+    openings: HashMap<u32, Id, RandomState>,
     /// Sessions whose history was asked for, by request.
     recoveries: HashMap<u32, Id, RandomState>,
     /// Polls at their end that asked for the newest id, by request.
@@ -120,6 +122,7 @@ impl Engine {
             fanouts: VecDeque::new(),
             link: Link::new(instance),
             publishing: Publishing::default(),
+            openings: HashMap::default(),
             recoveries: HashMap::default(),
             newest: HashMap::default(),
             questions: HashMap::default(),

@@ -50,6 +50,10 @@ pub trait Host {
     /// Closes a WebSocket. The engine has forgotten the session; the host calls nothing for it.
     fn close(&mut self, conn: Conn);
 
+    /// A handshake that [`crate::Engine::begin_websocket`] made wait can be answered with 101; then
+    /// comes [`crate::Engine::attach`]. The engine has not forgotten the session.
+    fn upgrade(&mut self, request: Request);
+
     /// Answers a request. The engine has forgotten it; the host calls nothing for it.
     fn respond(&mut self, request: Request, response: Response);
 

@@ -23,6 +23,9 @@ pub enum Kind {
 /// Where a WebSocket is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
+    /// Its channels are being subscribed, its handshake has not been answered: what comes for it
+    /// waits.
+    Opening,
     /// Listening.
     Open,
     /// Our close frame is on its way, the peer's is awaited.
@@ -75,16 +78,37 @@ pub struct Session {
 /// Live messages wait here until the history in front of them has come.
 #[derive(Debug)]
 pub struct Recovery {
-    /// The question on the link.
+    /// The question on the link; 0: the client has no `mid`, nothing was asked.
     pub req: u32,
     /// The client's `mid`.
     pub after: Mid,
+    /// How far the answer is.
+    pub progress: Progress,
     /// History, in id order.
     pub items: Vec<Rc<Delivery>>,
     /// Live messages, in the order they came.
     pub held: Vec<Rc<Delivery>>,
     /// Bytes in `held`.
     pub held_bytes: usize,
+}
+
+/// How far the answer to a recovery's question is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// More is to come.
+    Waiting,
+    /// The history is complete up to this id.
+    Complete(Mid),
+    /// The store can't read it.
+    Failed,
+}
+
+impl Recovery {
+    /// One that begins.
+    pub fn new(req: u32, after: Mid) -> Self {
+        let progress = if req == 0 { Progress::Complete(Mid::ZERO) } else { Progress::Waiting };
+        Self { req, after, progress, items: Vec::new(), held: Vec::new(), held_bytes: 0 }
+    }
 }
 
 impl Session {
@@ -148,13 +172,8 @@ mod tests {
 
     fn merged(after: u64, items: &[u64], held: &[u64], as_of: u64) -> Vec<u64> {
         let of = |list: &[u64]| list.iter().map(|&n| message(n)).collect();
-        let recovery = Recovery {
-            req: 1,
-            after: Mid::new(1, after),
-            items: of(items),
-            held: of(held),
-            held_bytes: 0,
-        };
+        let new = Recovery::new(1, Mid::new(1, after));
+        let recovery = Recovery { items: of(items), held: of(held), ..new };
         recovery.merge(Mid::new(1, as_of)).iter().map(|m| m.id.counter()).collect()
     }
 

@@ -96,8 +96,8 @@ fn a_late_announcement_is_delivered_behind_newer_ones() {
 fn a_void_list_is_closed_with_4010() {
     let mut world = World::new();
     world.host.sockets.entry(1).or_default();
-    let id =
-        world.engine.open_websocket(&mut world.host, push_worker::Conn(1), world.settings, None);
+    let conn = push_worker::Conn(1);
+    let id = world.engine.reject_websocket(&mut world.host, conn, world.settings);
     let events = server_frames(&world.host.sockets[&1].written);
     assert_eq!(
         events,
@@ -323,12 +323,9 @@ fn text_sessions_get_envelopes_and_their_frames_are_ignored() {
     let mut world = World::new();
     world.host.sockets.entry(1).or_default();
     let subscriber = world.subscriber(&[(1, true)], None, Format::Text);
-    let id = world.engine.open_websocket(
-        &mut world.host,
-        push_worker::Conn(1),
-        world.settings,
-        Some(subscriber),
-    );
+    let request = push_worker::Request(1);
+    let (id, _) = world.engine.begin_websocket(&mut world.host, request, subscriber);
+    world.engine.attach(&mut world.host, id, push_worker::Conn(1));
     world.engine.received(&mut world.host, id, &client_frame(2, b"nonsense"));
     world.deliver(5, &[private(1)]);
     let events = server_frames(&world.host.sockets[&1].written);
@@ -399,4 +396,86 @@ fn the_oldest_connection_is_evicted() {
     world.say(&ToWorker::Evict { channel: private(1) });
     assert_eq!(world.got(2).1, Some(4029));
     assert_eq!(world.got(3).1, None);
+}
+
+fn begin(
+    world: &mut World,
+    request: usize,
+    n: u8,
+    after: Option<u64>,
+) -> (push_worker::SessionId, bool) {
+    let subscriber = world.subscriber(&[(n, true)], after, Format::Binary);
+    world.engine.begin_websocket(&mut world.host, push_worker::Request(request), subscriber)
+}
+
+fn subscribe_seq(world: &mut World) -> u32 {
+    let frames = world.heard();
+    let ToSidecar::Subscribe { seq, .. } = frames[0] else { panic!("{frames:?}") };
+    seq
+}
+
+#[test]
+fn a_handshake_waits_for_its_channels_and_misses_nothing_after() {
+    let mut world = World::new();
+    let (id, ready) = begin(&mut world, 1, 1, None);
+    assert!(!ready && world.host.upgrades.is_empty());
+    let seq = subscribe_seq(&mut world);
+    world.say(&ToWorker::Position { seq, position: mid(4) });
+    assert_eq!(world.host.upgrades, [1]);
+    // The 101 is on its way, the connection is not detached yet.
+    world.deliver(5, &[private(1), public(101)]);
+    world.deliver(6, &[private(1)]);
+    world.host.sockets.entry(1).or_default();
+    assert!(world.engine.attach(&mut world.host, id, push_worker::Conn(1)));
+    assert_eq!(world.ids(1), [5, 6]);
+    world.deliver(7, &[private(1)]);
+    assert_eq!(world.ids(1), [5, 6, 7]);
+    // The channels are there now: the next one does not wait.
+    assert!(begin(&mut world, 2, 1, None).1);
+}
+
+#[test]
+fn history_may_come_before_the_handshake_is_done() {
+    let mut world = World::new();
+    let (id, _) = begin(&mut world, 1, 1, Some(3));
+    let req = world.heard_recover();
+    world.item(req, 4);
+    world.recovered(req, 4);
+    world.deliver(5, &[private(1)]);
+    // Not even a break of the link undoes it.
+    world.link_down();
+    assert_eq!(world.host.upgrades, [1]);
+    world.host.sockets.entry(1).or_default();
+    world.engine.attach(&mut world.host, id, push_worker::Conn(1));
+    assert_eq!(world.ids(1), [4, 5]);
+}
+
+#[test]
+fn a_history_that_cannot_be_read_waits_for_the_handshake_too() {
+    let mut world = World::new();
+    let (id, _) = begin(&mut world, 1, 1, Some(3));
+    let req = world.heard_recover();
+    world.say(&ToWorker::RecoverEnd { req, ok: false, as_of: mid(0) });
+    world.host.sockets.entry(1).or_default();
+    world.engine.attach(&mut world.host, id, push_worker::Conn(1));
+    assert_eq!(world.got(1).1, Some(4011));
+}
+
+#[test]
+fn a_handshake_that_is_given_up_leaves_nothing() {
+    let mut world = World::new();
+    let (id, _) = begin(&mut world, 1, 1, None);
+    let seq = subscribe_seq(&mut world);
+    world.engine.forget(&mut world.host, id);
+    world.say(&ToWorker::Position { seq, position: mid(4) });
+    assert!(world.host.upgrades.is_empty());
+    assert!(!world.engine.attach(&mut world.host, id, push_worker::Conn(1)));
+    assert_empty(&world);
+}
+
+#[test]
+fn without_a_link_a_handshake_does_not_wait() {
+    let mut world = World::new();
+    world.link_down();
+    assert!(begin(&mut world, 1, 1, None).1);
 }

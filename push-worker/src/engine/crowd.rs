@@ -6,7 +6,7 @@ use push_protocol::channels::ChannelList;
 use push_protocol::{ApiError, ChannelKey};
 
 use super::Engine;
-use crate::session::Kind;
+use crate::session::{Kind, State};
 use crate::{Host, Response, Settings, SettingsId};
 
 impl Engine {
@@ -88,7 +88,11 @@ impl Engine {
 
     fn oldest_session(&self, channel: &ChannelKey) -> Option<(u64, u32)> {
         let sessions = self.hub.subscribers(self.hub.find(channel)?).iter();
-        sessions.filter_map(|&index| Some((self.sessions.get(index)?.opened, index))).min()
+        let opened = |&index| {
+            let session = self.sessions.get(index)?;
+            (session.state == State::Open).then_some((session.opened, index))
+        };
+        sessions.filter_map(opened).min()
     }
 
     /// What this worker holds, for the statistics of the servers (section 8.3).

@@ -12,7 +12,7 @@ use push_protocol::{ApiError, ChannelKey, Mid};
 use super::Engine;
 use crate::delivery::{Delivery, frame_of, payload_of};
 use crate::response::ContentType;
-use crate::session::{Kind, State};
+use crate::session::{Kind, Progress, State};
 use crate::slab::Id;
 use crate::{Format, Host, Response};
 
@@ -131,7 +131,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(index) else {
             return;
         };
-        if session.state != State::Open {
+        if !matches!(session.state, State::Open | State::Opening) {
             return;
         }
         let max_queue = self.locations[usize::from(session.settings.0)].settings.max_queue;
@@ -183,20 +183,32 @@ impl Engine {
         let Some(index) = self.sessions.find(id) else {
             return;
         };
-        let Some(session) = self.sessions.get_mut(index) else {
+        let recovery = self.sessions.get_mut(index).and_then(|s| s.recovery.as_mut());
+        if let Some(recovery) = recovery {
+            recovery.progress = if ok { Progress::Complete(as_of) } else { Progress::Failed };
+        }
+        self.go_on(host, index);
+    }
+
+    /// What waited for a session goes out, if it is open and its history has come.
+    pub(super) fn go_on<H: Host>(&mut self, host: &mut H, index: u32) {
+        let id = self.sessions.id(index);
+        let Some(session) = self.sessions.get_mut(index) else { return };
+        let progress = session.recovery.as_ref().map(|recovery| recovery.progress);
+        if session.state != State::Open || progress == Some(Progress::Waiting) {
             return;
-        };
-        let Some(recovery) = session.recovery.take() else {
-            return;
-        };
-        if !ok {
+        }
+        let Some(recovery) = session.recovery.take() else { return };
+        let Progress::Complete(as_of) = recovery.progress else {
             return match session.kind {
                 Kind::WebSocket => self.close_with_error(host, index, ApiError::NoLastMessages),
                 Kind::Poll => {
                     self.answer(host, index, Response::sub_error(ApiError::NoLastMessages));
                 }
             };
-        }
+        };
+        // Without a question there is no history, and the session stands where it began.
+        let as_of = if recovery.req == 0 { session.last } else { as_of };
         let messages = recovery.merge(as_of);
         let messages: Vec<&Delivery> = messages.iter().map(|message| &**message).collect();
         let (kind, format) = (session.kind, session.format);

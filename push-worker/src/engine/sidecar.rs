@@ -59,6 +59,7 @@ impl Engine {
             return;
         }
         self.link.down(host.now());
+        self.open_all(host);
         self.drop_questions(host);
         let polls: Vec<_> = self.newest.drain().map(|(_, id)| id).collect();
         for id in polls {
@@ -110,7 +111,8 @@ impl Engine {
             }
             ToWorker::RecoverItem { req, id, outgoing } => self.recover_item(req, id, outgoing),
             ToWorker::RecoverEnd { req, ok, as_of } => self.recover_end(host, req, ok, as_of),
-            ToWorker::Position { position, .. } => {
+            ToWorker::Position { seq, position } => {
+                self.subscribed(host, seq);
                 if !self.link.catching_up {
                     self.link.reached(position);
                 }

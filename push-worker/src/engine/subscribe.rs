@@ -21,29 +21,78 @@ const PING: &[u8] = b"ws ping";
 const GOING_AWAY: u16 = 1001;
 
 impl Engine {
-    /// A WebSocket whose 101 is written and whose connection is detached. `None` as subscriber: a
-    /// void channel list; the engine closes it with 4010.
-    pub fn open_websocket<H: Host>(
+    /// A WebSocket handshake that passed the checks. False: it has to wait until its channels are
+    /// subscribed, so that nothing published after its 101 passes it by; [`Host::upgrade`] says
+    /// when that is. Then the host answers 101 and calls [`Engine::attach`].
+    #[expect(clippy::needless_pass_by_value, reason = "a subscriber is used up by subscribing")]
+    pub fn begin_websocket<H: Host>(
+        &mut self,
+        host: &mut H,
+        request: Request,
+        subscriber: Subscriber,
+    ) -> (SessionId, bool) {
+        self.counters.websockets += 1;
+        let Subscriber { settings, format, .. } = subscriber;
+        let mut session = Session::new(request.0, Kind::WebSocket, settings, format);
+        session.state = State::Opening;
+        let id = self.sessions.insert(session);
+        let subscribing = self.listen(host, id.index(), &subscriber);
+        if let Some(session) = self.sessions.get_mut(id.index()) {
+            session.recovery.get_or_insert_with(|| Box::new(Recovery::new(0, Mid::ZERO)));
+        }
+        if let Some(seq) = subscribing {
+            self.openings.insert(seq, id);
+        }
+        (SessionId(id.0), subscribing.is_none())
+    }
+
+    /// The 101 of a handshake is written and its connection is detached. False: the session has
+    /// ended meanwhile, the host closes the connection.
+    pub fn attach<H: Host>(&mut self, host: &mut H, id: SessionId, conn: Conn) -> bool {
+        let Some(index) = self.sessions.find(Id(id.0)) else { return false };
+        let Some(session) = self.sessions.get_mut(index) else { return false };
+        session.handle = conn.0;
+        session.state = State::Open;
+        if self.leaving {
+            self.say_goodbye(host, index);
+            return true;
+        }
+        let pings = self.locations[usize::from(session.settings.0)].pings;
+        self.schedule.put(&mut self.sessions, index, pings, host.now());
+        self.go_on(host, index);
+        true
+    }
+
+    /// A WebSocket whose channel list is void, detached like the others: it is closed with 4010.
+    pub fn reject_websocket<H: Host>(
         &mut self,
         host: &mut H,
         conn: Conn,
         settings: SettingsId,
-        subscriber: Option<Subscriber>,
     ) -> SessionId {
         self.counters.websockets += 1;
-        let format = subscriber.as_ref().map_or(Format::Text, |s| s.format);
-        let id = self.sessions.insert(Session::new(conn.0, Kind::WebSocket, settings, format));
-        let index = id.index();
-        match subscriber {
-            None => self.close_with_error(host, index, ApiError::WrongChannelId),
-            Some(_) if self.leaving => self.say_goodbye(host, index),
-            Some(subscriber) => {
-                let pings = self.locations[usize::from(settings.0)].pings;
-                self.schedule.put(&mut self.sessions, index, pings, host.now());
-                self.listen(host, index, &subscriber);
-            }
-        }
+        let session = Session::new(conn.0, Kind::WebSocket, settings, Format::Text);
+        let id = self.sessions.insert(session);
+        self.close_with_error(host, id.index(), ApiError::WrongChannelId);
         SessionId(id.0)
+    }
+
+    /// Channels are subscribed: the handshake that waited for it can be answered.
+    pub(super) fn subscribed<H: Host>(&mut self, host: &mut H, seq: u32) {
+        let Some(id) = self.openings.remove(&seq) else { return };
+        let session = self.sessions.find(id).and_then(|index| self.sessions.get(index));
+        if let Some(session) = session.filter(|session| session.state == State::Opening) {
+            host.upgrade(Request(session.handle));
+        }
+    }
+
+    /// The link broke: the handshakes are answered all the same, and what they miss comes with
+    /// what the link has missed.
+    pub(super) fn open_all<H: Host>(&mut self, host: &mut H) {
+        let waiting: Vec<u32> = self.openings.keys().copied().collect();
+        for seq in waiting {
+            self.subscribed(host, seq);
+        }
     }
 
     /// A long poll. Answered through [`Host::respond`], maybe within this call.
@@ -68,8 +117,14 @@ impl Engine {
         SessionId(id.0)
     }
 
-    /// Joins the hub, subscribes what is new to this worker, asks for history.
-    fn listen<H: Host>(&mut self, host: &mut H, index: u32, subscriber: &Subscriber) {
+    /// Joins the hub, subscribes what is new to this worker, asks for history. Answers the number
+    /// of the `Subscribe` that was sent.
+    fn listen<H: Host>(
+        &mut self,
+        host: &mut H,
+        index: u32,
+        subscriber: &Subscriber,
+    ) -> Option<u32> {
         let mut keys: Vec<ChannelKey> = Vec::with_capacity(4);
         let mut places = Vec::with_capacity(4);
         let mut fresh = Vec::new();
@@ -85,32 +140,28 @@ impl Engine {
                 fresh.push(key);
             }
         }
-        if !fresh.is_empty() {
+        let mut subscribing = None;
+        if !fresh.is_empty() && self.link.is_up() {
             let seq = self.next_req();
             self.link.send(&ToSidecar::Subscribe { seq, channels: fresh });
             host.wake_link();
+            subscribing = Some(seq);
         }
         self.tell_connections(host, &subscriber.channels, subscriber.settings);
         let req = self.next_req();
-        let Some(session) = self.sessions.get_mut(index) else {
-            return;
-        };
+        let session = self.sessions.get_mut(index)?;
         session.opened = opened;
         session.places = places.into_boxed_slice();
         session.last = self.link.position;
-        let Some(after) = subscriber.mid else { return };
-        session.last = after;
-        session.has_mid = true;
-        session.recovery = Some(Box::new(Recovery {
-            req,
-            after,
-            items: Vec::new(),
-            held: Vec::new(),
-            held_bytes: 0,
-        }));
-        self.recoveries.insert(req, self.sessions.id(index));
-        self.link.send(&ToSidecar::Recover { req, after, channels: keys });
-        host.wake_link();
+        if let Some(after) = subscriber.mid {
+            session.last = after;
+            session.has_mid = true;
+            session.recovery = Some(Box::new(Recovery::new(req, after)));
+            self.recoveries.insert(req, self.sessions.id(index));
+            self.link.send(&ToSidecar::Recover { req, after, channels: keys });
+            host.wake_link();
+        }
+        subscribing
     }
 
     /// Bytes came in on a WebSocket. Unknown ids (a session that was just closed) are ignored, here
@@ -384,8 +435,12 @@ impl Engine {
             return;
         };
         match session.kind {
-            Kind::WebSocket => host.close(Conn(session.handle)),
-            Kind::Poll => host.respond(Request(session.handle), Response::unavailable()),
+            Kind::WebSocket if session.state != State::Opening => {
+                host.close(Conn(session.handle));
+            }
+            Kind::WebSocket | Kind::Poll => {
+                host.respond(Request(session.handle), Response::unavailable())
+            }
         }
     }
 

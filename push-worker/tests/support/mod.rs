@@ -34,6 +34,8 @@ pub struct TestHost {
     pub now: u64,
     pub sockets: BTreeMap<usize, Socket>,
     pub answers: BTreeMap<usize, Response>,
+    /// Handshakes that may go on, and have not yet.
+    pub upgrades: Vec<usize>,
     pub connects: usize,
     pub link_closed: usize,
     pub link_wakes: usize,
@@ -70,6 +72,9 @@ impl Host for TestHost {
         let socket = self.sockets.entry(conn.0).or_default();
         assert!(!socket.closed, "closed twice");
         socket.closed = true;
+    }
+    fn upgrade(&mut self, request: Request) {
+        self.upgrades.push(request.0);
     }
     fn respond(&mut self, request: Request, response: Response) {
         assert!(self.answers.insert(request.0, response).is_none(), "answered twice");
@@ -284,7 +289,11 @@ impl World {
     ) -> SessionId {
         self.host.sockets.entry(conn).or_default();
         let subscriber = self.subscriber(channels, after, Format::Binary);
-        self.engine.open_websocket(&mut self.host, Conn(conn), self.settings, Some(subscriber))
+        let request = Request(conn);
+        let (id, _) = self.engine.begin_websocket(&mut self.host, request, subscriber);
+        // As if the sidecar had answered: what the handshake waits for has tests of its own.
+        assert!(self.engine.attach(&mut self.host, id, Conn(conn)));
+        id
     }
 
     pub fn poll(
