@@ -14,6 +14,8 @@ pub enum Deferred {
     Close(Conn),
     /// End the sending side of a WebSocket.
     FinishWrites(Conn),
+    /// Answer a handshake that waited with 101.
+    Upgrade(Request),
     /// Answer a request.
     Respond(Request, Response),
     /// Open the link.
@@ -59,6 +61,10 @@ impl Host for Nginx {
 
     fn close(&mut self, conn: Conn) {
         self.later(Deferred::Close(conn));
+    }
+
+    fn upgrade(&mut self, request: Request) {
+        self.later(Deferred::Upgrade(request));
     }
 
     fn respond(&mut self, request: Request, response: Response) {

@@ -16,7 +16,6 @@ use push_protocol::ChannelKey;
 use push_protocol::request::Publication;
 use push_worker::{Conn, Engine, Format, Level, Request, SessionId, SettingsId, Subscriber};
 
-use crate::handlers::Upgrade;
 use crate::host::{Deferred, Nginx};
 use crate::location::Location;
 use crate::ngx::event::{Task, arm, post};
@@ -152,16 +151,27 @@ pub fn settings(location: &Location) -> Option<SettingsId> {
 
 // WebSockets ------------------------------------------------------------------------------------
 
-/// A WebSocket is detached; `early` is what the client has sent behind its handshake.
-pub fn open_websocket(conn: Conn, upgrade: Upgrade, early: &[u8]) -> Option<SessionId> {
-    enter(|w| {
-        let session =
-            w.engine.open_websocket(&mut w.host, conn, upgrade.settings, upgrade.subscriber);
-        if !early.is_empty() {
+/// A handshake passed the checks. False: it has to wait for [`Deferred::Upgrade`].
+pub fn begin_websocket(request: Request, subscriber: Subscriber) -> Option<(SessionId, bool)> {
+    enter(|w| w.engine.begin_websocket(&mut w.host, request, subscriber))
+}
+
+/// A WebSocket is detached; `early` is what the client has sent behind its handshake. `None`: the
+/// session has ended meanwhile.
+pub fn attach(session: SessionId, conn: Conn, early: &[u8]) -> Option<SessionId> {
+    let attached = enter(|w| {
+        let attached = w.engine.attach(&mut w.host, session, conn);
+        if attached && !early.is_empty() {
             w.engine.received(&mut w.host, session, early);
         }
-        session
-    })
+        attached
+    });
+    attached?.then_some(session)
+}
+
+/// A WebSocket whose channel list is void is detached.
+pub fn reject_websocket(conn: Conn, settings: SettingsId) -> Option<SessionId> {
+    enter(|w| w.engine.reject_websocket(&mut w.host, conn, settings))
 }
 
 /// Bytes came in on a WebSocket. True: more are welcome.
@@ -285,6 +295,7 @@ pub fn deferred() {
             match what {
                 Deferred::Close(conn) => connection::close(conn),
                 Deferred::FinishWrites(conn) => connection::finish_writes(conn),
+                Deferred::Upgrade(request) => waiting::upgrade(request),
                 Deferred::Respond(request, response) => waiting::respond(request, response),
                 Deferred::Connect => connect(),
                 Deferred::CloseLink => link::close(),

@@ -14,13 +14,14 @@ use nginx_sys::{
     ngx_pfree, ngx_post_event, ngx_posted_events, ngx_tcp_nodelay, ngx_tcp_push, ngx_uint_t,
 };
 
+use push_worker::{SessionId, SettingsId};
+
 use super::conf::{core_location_of, keep};
 use super::connection::adopt;
 use super::guard::guard;
 use super::module::ctx_index;
 use super::request::Done;
 use super::respond::{add_header, borrowed};
-use crate::handlers::Upgrade;
 use crate::worker;
 
 /// What an error log line says that a detached connection was doing.
@@ -29,29 +30,86 @@ const ACTION: *mut c_char = c"serving a push WebSocket".as_ptr().cast_mut();
 /// How long to wait for whoever else holds the request (`mirror`, …), milliseconds.
 const HELD_ELSEWHERE: usize = 100;
 
+/// A handshake that is being answered; the request's context, which goes with the request.
+pub(super) struct Handshake {
+    /// `Sec-WebSocket-Accept`
+    pub accept: [u8; 28],
+    /// `Sec-WebSocket-Protocol`
+    pub subprotocol: Option<Vec<u8>>,
+    /// For whom.
+    pub guest: Guest,
+}
+
+/// Who has a handshake answered.
+pub(super) enum Guest {
+    /// A subscriber whose session has begun.
+    Expected(Expected),
+    /// Somebody with a void channel list.
+    Unknown(SettingsId),
+}
+
+/// A session that has no connection yet. It is forgotten when its request goes.
+pub(super) struct Expected(Option<SessionId>);
+
+impl Expected {
+    pub fn new(session: SessionId) -> Self {
+        Self(Some(session))
+    }
+
+    /// The session has a connection from now on.
+    fn arrive(mut self) -> Option<SessionId> {
+        self.0.take()
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        if let Some(session) = self.0.take() {
+            worker::forget(session);
+        }
+    }
+}
+
+/// Keeps a handshake with its request, for [`begin`].
+///
+/// # Safety
+///
+/// `r` is a living main request.
+pub(super) unsafe fn keep_handshake(r: *mut ngx_http_request_t, handshake: Handshake) -> bool {
+    // SAFETY: the request lives; its context array has an entry for every http module.
+    unsafe {
+        let kept = keep((*r).pool, Some(handshake));
+        *(*r).ctx.add(ctx_index()) = kept.cast();
+        !kept.is_null()
+    }
+}
+
 /// Sends 101; the connection is detached when that is written.
 ///
 /// # Safety
 ///
-/// `r` is a living main request that nothing has been sent for, and within its content handler.
-pub(super) unsafe fn begin(r: *mut ngx_http_request_t, upgrade: Upgrade) -> Done {
-    // SAFETY: the request lives; its context array has an entry for every http module.
+/// `r` is a living main request that nothing has been sent for and that [`keep_handshake`] was
+/// called for; the caller touches its connection's events no more.
+pub(super) unsafe fn begin(r: *mut ngx_http_request_t) -> Done {
+    // SAFETY: by the contract; what the context points to lives as long as the request.
     unsafe {
+        let kept = (*(*r).ctx.add(ctx_index())).cast::<Option<Handshake>>();
+        let Some(handshake) = kept.as_ref().and_then(Option::as_ref) else {
+            return Done::Finished(NGX_ERROR as ngx_int_t);
+        };
         let out = &mut (*r).headers_out;
         out.status = 101;
         out.status_line = borrowed(b"101 Switching Protocols");
         out.content_length_n = -1;
         let added = add_header(r, b"Upgrade", b"websocket")
-            .and_then(|()| add_header(r, b"Sec-WebSocket-Accept", &upgrade.accept))
-            .and_then(|()| match &upgrade.subprotocol {
+            .and_then(|()| add_header(r, b"Sec-WebSocket-Accept", &handshake.accept))
+            .and_then(|()| match &handshake.subprotocol {
                 Some(name) => add_header(r, b"Sec-WebSocket-Protocol", name),
                 None => Some(()),
             });
-        let upgrade = keep((*r).pool, Some(upgrade));
-        if added.is_none() || upgrade.is_null() {
+        if added.is_none() {
             return Done::Finished(NGX_ERROR as ngx_int_t);
         }
-        *(*r).ctx.add(ctx_index()) = upgrade.cast();
 
         let rc = ngx_http_send_header(r);
         if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t {
@@ -111,12 +169,15 @@ unsafe extern "C" fn detach(ev: *mut ngx_event_t) {
             ngx_add_timer(ev, HELD_ELSEWHERE);
             return;
         }
-        let upgrade = (*(*r).ctx.add(ctx_index())).cast::<Option<Upgrade>>();
-        let Some(upgrade) = upgrade.as_mut().and_then(Option::take) else {
+        let kept = (*(*r).ctx.add(ctx_index())).cast::<Option<Handshake>>();
+        let Some(handshake) = kept.as_mut().and_then(Option::take) else {
             return give_up(c, r, NGX_ERROR as ngx_int_t);
         };
         let early = free(c, r);
-        let session = adopt(c, |conn| worker::open_websocket(conn, upgrade, &early));
+        let session = adopt(c, |conn| match handshake.guest {
+            Guest::Expected(expected) => worker::attach(expected.arrive()?, conn, &early),
+            Guest::Unknown(settings) => worker::reject_websocket(conn, settings),
+        });
         if session.is_some() {
             // What came meanwhile is not announced again.
             ngx_post_event((*c).read, &raw mut ngx_posted_events);

@@ -10,7 +10,7 @@ use nginx_sys::{
 
 use super::conf::{core_location_of, location_of};
 use super::guard::guard;
-use super::{body, detach, respond, waiting};
+use super::{body, respond, waiting};
 use crate::handlers::{self, Action};
 use crate::location::Location;
 use crate::worker;
@@ -205,7 +205,7 @@ pub(super) unsafe fn perform(r: *mut ngx_http_request_t, action: Action) -> Done
         match action {
             Action::Respond(response) => respond::discard_and_send(r, response),
             Action::Refuse(refusal) => respond::refuse_upgrade(r, refusal),
-            Action::Upgrade(upgrade) => detach::begin(r, upgrade),
+            Action::Upgrade(upgrade) => waiting::handshake(r, upgrade),
             Action::Poll(subscriber) => waiting::poll(r, subscriber),
             Action::ReadBody { max } => body::read(r, max),
             Action::Publish { messages, counted } => waiting::publish(r, messages, counted),

@@ -15,9 +15,11 @@ use nginx_sys::{
 use push_protocol::request::Publication;
 use push_worker::{Request, Response, SessionId, Subscriber};
 
+use super::detach::{self, Expected, Guest, Handshake};
 use super::guard::guard;
 use super::request::Done;
 use super::respond;
+use crate::handlers::Upgrade;
 use crate::worker;
 
 /// What to tell the engine when a request goes before it is answered.
@@ -194,6 +196,61 @@ pub(super) unsafe fn question(
             return Done::Finished(rc);
         }
         wait(r, |handle| ask(handle).map(Waits::Answer))
+    }
+}
+
+/// A handshake begins: its session is there from now on. It waits if the engine says so.
+///
+/// # Safety
+///
+/// `r` is a living main request that nothing has been sent for, and within its content handler.
+pub(super) unsafe fn handshake(r: *mut ngx_http_request_t, upgrade: Upgrade) -> Done {
+    let Upgrade { accept, subprotocol, settings, subscriber } = upgrade;
+    // SAFETY: the request lives until it is finalized, which nobody does before this returns.
+    unsafe {
+        let (handle, guest, ready) = match subscriber {
+            None => (None, Guest::Unknown(settings), true),
+            Some(subscriber) => {
+                let Some(handle) = hold(r) else {
+                    return Done::Finished(NGX_ERROR as ngx_int_t);
+                };
+                let Some((session, ready)) = worker::begin_websocket(handle, subscriber) else {
+                    TABLE.with_borrow_mut(|table| table.take(handle));
+                    return Done::Finished(respond::send(r, Response::unavailable()));
+                };
+                (Some(handle), Guest::Expected(Expected::new(session)), ready)
+            }
+        };
+        if !detach::keep_handshake(r, Handshake { accept, subprotocol, guest }) {
+            return Done::Finished(NGX_ERROR as ngx_int_t);
+        }
+        if ready {
+            handle.map(|handle| TABLE.with_borrow_mut(|table| table.take(handle)));
+            return detach::begin(r);
+        }
+        // A client that leaves ends the wait.
+        (*r).read_event_handler = Some(ngx_http_test_reading);
+        Done::Kept
+    }
+}
+
+/// A handshake has waited long enough, if it is still there. As [`respond`], not to be called from
+/// within a callback about its request.
+pub fn upgrade(handle: Request) {
+    let Some((r, _)) = TABLE.with_borrow_mut(|table| table.take(handle)) else {
+        return;
+    };
+    // SAFETY: as in `respond`; `begin` leaves finalizing to us unless it keeps the request.
+    unsafe {
+        let c = (*r).connection;
+        (*r).read_event_handler = Some(ngx_http_block_reading);
+        let finished = match guard(|| detach::begin(r)) {
+            Some(Done::Kept | Done::Reading) => return,
+            Some(Done::Finished(rc)) => rc,
+            None => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t,
+        };
+        ngx_http_finalize_request(r, finished);
+        ngx_http_run_posted_requests(c);
     }
 }
 

@@ -439,7 +439,7 @@ impl Engine {
                 host.close(Conn(session.handle));
             }
             Kind::WebSocket | Kind::Poll => {
-                host.respond(Request(session.handle), Response::unavailable())
+                host.respond(Request(session.handle), Response::unavailable());
             }
         }
     }
