@@ -56,20 +56,9 @@ impl Engine {
         allow_files(setup.subscribers + setup.publishers + 100)?;
         let poll = Poll::new().map_err(Error::io("epoll"))?;
         let timer = Timer::new(poll.registry(), TIMER).map_err(Error::io("timerfd"))?;
-        let Setup {
-            mode,
-            population,
-            bodies,
-            ..
-        } = setup;
+        let Setup { mode, population, bodies, .. } = setup;
         let publishers = Publishers::new(target, population, bodies, setup.publishers);
-        let fleet = Fleet::new(
-            target,
-            mode,
-            population,
-            setup.subscribers,
-            publishers.len(),
-        );
+        let fleet = Fleet::new(target, mode, population, setup.subscribers, publishers.len());
         Ok(Self {
             fleet,
             publishers,
@@ -100,8 +89,7 @@ impl Engine {
             match event.token() {
                 TIMER => {}
                 Token(token) if token < self.publishers.len() => {
-                    self.publishers
-                        .ready(event, clock, buffer, registry, observer)?;
+                    self.publishers.ready(event, clock, buffer, registry, observer)?;
                 }
                 Token(_) => self.fleet.ready(event, clock, buffer, registry, observer),
             }
@@ -112,9 +100,7 @@ impl Engine {
     /// Begins to connect a subscriber.
     pub fn connect(&mut self, subscriber: u32) -> Result<()> {
         let now = self.clock.now();
-        self.fleet
-            .connect(subscriber, now, self.poll.registry())
-            .map_err(Error::io("connecting"))
+        self.fleet.connect(subscriber, now, self.poll.registry()).map_err(Error::io("connecting"))
     }
 
     /// Closes a subscriber's connection in good order.
@@ -129,8 +115,7 @@ impl Engine {
 
     /// Publishes a message.
     pub fn publish(&mut self, job: Job) -> Result<()> {
-        self.publishers
-            .publish(job, self.clock, self.poll.registry())
+        self.publishers.publish(job, self.clock, self.poll.registry())
     }
 }
 

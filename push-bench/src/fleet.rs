@@ -1,5 +1,7 @@
 //! The subscribers: WebSockets, or long polls that ask again after each answer.
 
+mod session;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -8,12 +10,12 @@ use mio::{Registry, Token};
 use push_protocol::Mid;
 use push_protocol::frame::Opcode;
 
+use self::session::{End, Phase, Session};
+use crate::net::Transport;
 use crate::net::websocket::{self, Control};
-use crate::net::{Transport, http};
 use crate::population::Population;
 use crate::stamp::Stamp;
 use crate::target::{Target, Template};
-use crate::wire::Wire;
 
 /// Connections per source address: a client's ports are some 28,000.
 const PER_SOURCE: u32 = 10_000;
@@ -39,44 +41,6 @@ pub trait Observer {
     fn answered(&mut self, answer: crate::publishers::Answer);
     /// So many messages came that no generator published.
     fn strangers(&mut self, count: u32);
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    Connecting,
-    Upgrading,
-    Open,
-    Polling,
-    Closing,
-}
-
-impl Phase {
-    fn is_open(self) -> bool {
-        matches!(self, Self::Open | Self::Polling)
-    }
-}
-
-#[derive(Debug)]
-struct Session {
-    phase: Phase,
-    wire: Wire,
-    /// What is not a whole frame or answer yet; empty almost always.
-    carry: Vec<u8>,
-    /// The last message seen.
-    mid: Option<Mid>,
-    started: u64,
-    /// A poll was answered and wants to be asked again.
-    ask_again: bool,
-    /// Another answer that is due: a pong, a close.
-    reply: Option<Box<Control>>,
-    /// Why it is to end.
-    end: Option<End>,
-}
-
-#[derive(Debug)]
-enum End {
-    Asked,
-    Broken(String),
 }
 
 #[derive(Debug)]
@@ -120,10 +84,7 @@ impl Fleet {
             reply: None,
             end: None,
         };
-        let subscriber = || Subscriber {
-            transport: None,
-            session: session(),
-        };
+        let subscriber = || Subscriber { transport: None, session: session() };
         Self {
             target: target.clone(),
             mode,
@@ -244,10 +205,7 @@ impl Fleet {
         observer: &mut impl Observer,
     ) {
         let subscriber = (event.token().0 - self.first_token) as u32;
-        let was_open = self.subscribers[subscriber as usize]
-            .session
-            .phase
-            .is_open();
+        let was_open = self.subscribers[subscriber as usize].session.phase.is_open();
         let driven = self.drive(subscriber, event, clock, buffer, observer);
         let one = &mut self.subscribers[subscriber as usize];
         if !was_open && one.session.phase.is_open() {
@@ -307,9 +265,7 @@ impl Fleet {
                 session.feed(bytes, subscriber, clock.now(), observer);
             })?;
             if !open {
-                session
-                    .end
-                    .get_or_insert_with(|| End::Broken("end of stream".into()));
+                session.end.get_or_insert_with(|| End::Broken("end of stream".into()));
             }
         }
         if session.end.is_some() {
@@ -335,8 +291,7 @@ impl Fleet {
         let out = &mut self.scratch;
         out.clear();
         out.extend_from_slice(b"GET ");
-        self.population
-            .write_target(&self.target, template, subscriber, session.mid, out);
+        self.population.write_target(&self.target, template, subscriber, session.mid, out);
         out.extend_from_slice(b" HTTP/1.1\r\nHost: localhost\r\n");
         if self.mode == Mode::WebSocket {
             out.extend_from_slice(
@@ -355,145 +310,5 @@ impl Fleet {
             observer.opened(subscriber, now - session.started, now);
         }
         Ok(())
-    }
-}
-
-impl Session {
-    fn feed(&mut self, bytes: &[u8], subscriber: u32, now: u64, observer: &mut impl Observer) {
-        if self.carry.is_empty() {
-            let used = self.take(bytes, subscriber, now, observer);
-            self.carry.extend_from_slice(&bytes[used..]);
-        } else {
-            let mut carry = std::mem::take(&mut self.carry);
-            carry.extend_from_slice(bytes);
-            let used = self.take(&carry, subscriber, now, observer);
-            if used < carry.len() {
-                carry.drain(..used);
-                self.carry = carry;
-            }
-        }
-    }
-
-    /// Takes what is complete and returns how many bytes that is.
-    fn take(
-        &mut self,
-        data: &[u8],
-        subscriber: u32,
-        now: u64,
-        observer: &mut impl Observer,
-    ) -> usize {
-        let mut used = 0;
-        while self.end.is_none() && used < data.len() {
-            let rest = &data[used..];
-            let step = match self.phase {
-                Phase::Connecting => Ok(None),
-                Phase::Upgrading => self.upgrade(rest, subscriber, now, observer),
-                Phase::Open | Phase::Closing => self.frame(rest, subscriber, now, observer),
-                Phase::Polling => self.answer(rest, subscriber, now, observer),
-            };
-            match step {
-                Ok(Some(len)) => used += len,
-                Ok(None) => break,
-                Err(why) => self.end = Some(End::Broken(why)),
-            }
-        }
-        used
-    }
-
-    fn upgrade(
-        &mut self,
-        data: &[u8],
-        subscriber: u32,
-        now: u64,
-        observer: &mut impl Observer,
-    ) -> Result<Option<usize>, String> {
-        let Some((status, lines, len)) = http::head(data).map_err(|error| error.to_string())?
-        else {
-            return Ok(None);
-        };
-        if status != 101 {
-            let body = String::from_utf8_lossy(&data[len..data.len().min(len + 80)]).into_owned();
-            return Err(format!("handshake refused: {status} {body}"));
-        }
-        if http::header(lines, b"sec-websocket-accept") != Some(websocket::ACCEPT) {
-            return Err("handshake with a wrong Sec-WebSocket-Accept".into());
-        }
-        self.phase = Phase::Open;
-        observer.opened(subscriber, now - self.started, now);
-        Ok(Some(len))
-    }
-
-    fn frame(
-        &mut self,
-        data: &[u8],
-        subscriber: u32,
-        now: u64,
-        observer: &mut impl Observer,
-    ) -> Result<Option<usize>, String> {
-        let frame = websocket::frame(data).map_err(|error| error.to_string())?;
-        let Some((opcode, payload, len)) = frame else {
-            return Ok(None);
-        };
-        match opcode {
-            Opcode::Ping => self.reply = Some(Box::new(Control::new(Opcode::Pong, payload))),
-            Opcode::Close => {
-                let why = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
-                let code = payload
-                    .first_chunk()
-                    .map_or(1005, |code| u16::from_be_bytes(*code));
-                self.end = Some(match self.phase {
-                    Phase::Closing => End::Asked,
-                    _ => End::Broken(format!("closed by the server: {code} {why}")),
-                });
-            }
-            Opcode::Text | Opcode::Binary => self.messages(payload, subscriber, now, observer),
-            _ => {}
-        }
-        Ok(Some(len))
-    }
-
-    fn answer(
-        &mut self,
-        data: &[u8],
-        subscriber: u32,
-        now: u64,
-        observer: &mut impl Observer,
-    ) -> Result<Option<usize>, String> {
-        let answer = http::response(data).map_err(|error| error.to_string())?;
-        let Some(answer) = answer else {
-            return Ok(None);
-        };
-        match answer.status {
-            200 => self.messages(&answer.body, subscriber, now, observer),
-            304 => {}
-            status => {
-                let body = String::from_utf8_lossy(&answer.body);
-                return Err(format!("a poll was answered {status} {body}"));
-            }
-        }
-        if !answer.keep_alive {
-            return Err("a poll's connection was not kept alive".into());
-        }
-        self.ask_again = true;
-        Ok(Some(answer.len))
-    }
-
-    fn messages(
-        &mut self,
-        payload: &[u8],
-        subscriber: u32,
-        now: u64,
-        observer: &mut impl Observer,
-    ) {
-        let last = &mut self.mid;
-        let strangers = self.wire.messages(payload, |mid, stamp| {
-            if mid > *last {
-                *last = mid;
-            }
-            observer.message(subscriber, stamp, now);
-        });
-        if strangers > 0 {
-            observer.strangers(strangers);
-        }
     }
 }

@@ -39,10 +39,7 @@ pub fn serve(address: SocketAddr) -> Result<()> {
     // With fewer it serves as many as it can.
     let _ = allow_files(FILES);
     let mut floor = Floor::listen(address).map_err(Error::io(address.to_string()))?;
-    let address = floor
-        .listener
-        .local_addr()
-        .map_err(Error::io("listening"))?;
+    let address = floor.listener.local_addr().map_err(Error::io("listening"))?;
     println!("floor listens on http://{address}");
     floor.run().map_err(Error::io("floor"))
 }
@@ -94,8 +91,7 @@ impl Floor {
     fn listen(address: SocketAddr) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listener = TcpListener::bind(address)?;
-        poll.registry()
-            .register(&mut listener, LISTENER, Interest::READABLE)?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self {
             poll,
             listener,
@@ -138,14 +134,9 @@ impl Floor {
                 self.slots.len() - 1
             });
             let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll
-                .registry()
-                .register(&mut stream, Token(place), interest)?;
-            self.slots[place].connection = Some(Connection {
-                stream,
-                role: Role::Http(Vec::new()),
-                pending: Vec::new(),
-            });
+            self.poll.registry().register(&mut stream, Token(place), interest)?;
+            self.slots[place].connection =
+                Some(Connection { stream, role: Role::Http(Vec::new()), pending: Vec::new() });
         }
     }
 
@@ -238,10 +229,7 @@ impl Frames {
         if let Some(view) = OutgoingView::parse(&message) {
             write_envelope(&mut text, &view, now.as_millis() as u64);
         }
-        Self {
-            binary: encode(Opcode::Binary, &binary),
-            text: encode(Opcode::Text, &text),
-        }
+        Self { binary: encode(Opcode::Binary, &binary), text: encode(Opcode::Text, &text) }
     }
 }
 
@@ -263,21 +251,14 @@ impl Connection {
             Role::Http(carry) => {
                 carry.extend_from_slice(bytes);
                 let Some((head, body)) = request(carry) else {
-                    return if carry.len() > MAX_REQUEST {
-                        Wish::Close
-                    } else {
-                        Wish::Nothing
-                    };
+                    return if carry.len() > MAX_REQUEST { Wish::Close } else { Wish::Nothing };
                 };
                 let (channels, binary) = channels(head);
                 if head.starts_with(b"POST ") {
                     let body = body.to_vec();
                     carry.clear();
                     return match channels.first() {
-                        Some(channel) => Wish::Publish {
-                            channel: *channel,
-                            body,
-                        },
+                        Some(channel) => Wish::Publish { channel: *channel, body },
                         None => Wish::Close,
                     };
                 }
@@ -348,9 +329,7 @@ fn channels(head: &[u8]) -> (Vec<ChannelId>, bool) {
 }
 
 fn unix_time() -> std::time::Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

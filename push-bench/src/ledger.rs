@@ -65,14 +65,8 @@ pub struct Verdict {
 impl Verdict {
     /// Whether everything came, once, in order.
     pub fn is_good(&self) -> bool {
-        let bad = [
-            self.lost,
-            self.doubled,
-            self.misordered,
-            self.misdirected,
-            self.refused,
-            self.broken,
-        ];
+        let bad =
+            [self.lost, self.doubled, self.misordered, self.misdirected, self.refused, self.broken];
         bad.iter().all(|count| *count == 0) && self.remarks.is_empty()
     }
 
@@ -175,10 +169,7 @@ impl Ledger {
             let jumped = *next..sequence;
             *next = sequence + 1;
             if !jumped.is_empty() {
-                self.holes
-                    .entry((subscriber, is_own))
-                    .or_default()
-                    .push(jumped);
+                self.holes.entry((subscriber, is_own)).or_default().push(jumped);
             }
             return Receipt::New;
         }
@@ -223,8 +214,7 @@ impl Ledger {
     /// How many subscribers have missed nothing up to now.
     pub fn complete(&self) -> usize {
         let all = 0..self.next.len() as u32;
-        all.filter(|subscriber| self.missing(*subscriber) == 0)
-            .count()
+        all.filter(|subscriber| self.missing(*subscriber) == 0).count()
     }
 
     /// The sums, with what has not come by now as lost.
@@ -267,10 +257,7 @@ mod tests {
         assert_eq!(ledger.complete(), 2);
         let verdict = ledger.close();
         assert!(verdict.is_good(), "{verdict:?}");
-        assert_eq!(
-            (verdict.published, verdict.expected, verdict.delivered),
-            (3, 5, 5)
-        );
+        assert_eq!((verdict.published, verdict.expected, verdict.delivered), (3, 5, 5));
     }
 
     #[test]
@@ -281,10 +268,7 @@ mod tests {
         }
         assert_eq!(ledger.missing(0), 3);
         let verdict = ledger.close();
-        assert_eq!(
-            (verdict.lost, verdict.expected, verdict.misordered),
-            (3, 5, 0)
-        );
+        assert_eq!((verdict.lost, verdict.expected, verdict.misordered), (3, 5, 0));
         assert!(!verdict.is_good());
     }
 
@@ -294,10 +278,7 @@ mod tests {
         let came = [1, 5, 3, 3, 5, 2, 4, 4].map(|sequence| ledger.received(0, SHARED, sequence));
         assert_eq!(came, [New, New, Late, Double, Double, Late, Late, Double]);
         let verdict = ledger.close();
-        assert_eq!(
-            (verdict.lost, verdict.doubled, verdict.misordered),
-            (0, 3, 3)
-        );
+        assert_eq!((verdict.lost, verdict.doubled, verdict.misordered), (0, 3, 3));
     }
 
     #[test]
@@ -317,10 +298,7 @@ mod tests {
         ledger.received(0, SHARED, 1);
         ledger.received(0, SHARED, 3);
         let verdict = ledger.close();
-        assert_eq!(
-            (verdict.lost, verdict.refused, verdict.published),
-            (0, 2, 1)
-        );
+        assert_eq!((verdict.lost, verdict.refused, verdict.published), (0, 2, 1));
         assert!(!verdict.is_good());
     }
 }

@@ -291,10 +291,7 @@ mod tests {
         let words = "--name floor --pids 1,2 --wire text --tls".split(' ');
         let options = TargetOptions::from_words(&words.collect::<Vec<_>>()).unwrap();
         assert_eq!(options.pids, [1, 2]);
-        assert_eq!(
-            (&*options.name, options.wire, options.tls),
-            ("floor", Wire::Text, true)
-        );
+        assert_eq!((&*options.name, options.wire, options.tls), ("floor", Wire::Text, true));
         TargetOptions::from_words(&["--nonsense"]).unwrap_err();
     }
 }

@@ -164,14 +164,8 @@ mod tests {
         let path = path(&target, 0, None);
         let hex =
             |stream| String::from_utf8(encode_id(&Population::new(7).channel(stream)).to_vec());
-        assert!(
-            path.starts_with(&format!("/s?a={}&b=", hex(1).unwrap())),
-            "{path}"
-        );
-        assert!(
-            path.ends_with(&format!("&c={}&m=&{{other}}", hex(SHARED).unwrap())),
-            "{path}"
-        );
+        assert!(path.starts_with(&format!("/s?a={}&b=", hex(1).unwrap())), "{path}");
+        assert!(path.ends_with(&format!("&c={}&m=&{{other}}", hex(SHARED).unwrap())), "{path}");
     }
 
     #[test]

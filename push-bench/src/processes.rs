@@ -58,10 +58,7 @@ impl Usage {
         }
         let ticks = user + system;
         let share = if ticks > 0.0 { user / ticks } else { 0.0 };
-        Cpu {
-            user: exact * share,
-            system: exact * (1.0 - share),
-        }
+        Cpu { user: exact * share, system: exact * (1.0 - share) }
     }
 }
 
@@ -124,10 +121,7 @@ impl Processes {
             let usages = pids.iter().filter_map(|pid| usage(*pid));
             usages.fold(Usage::default(), Usage::plus)
         };
-        self.0
-            .iter()
-            .map(|(name, pids)| (name.clone(), sum(pids)))
-            .collect()
+        self.0.iter().map(|(name, pids)| (name.clone(), sum(pids))).collect()
     }
 
     /// What they have used since `before`.
@@ -145,16 +139,11 @@ impl Processes {
             pids.iter().try_fold(Memory::default(), |sum, pid| {
                 let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
                 let one = parse_rollup(&rollup)?;
-                Some(Memory {
-                    pss: sum.pss + one.pss,
-                    private: sum.private + one.private,
-                })
+                Some(Memory { pss: sum.pss + one.pss, private: sum.private + one.private })
             })
         };
         let groups = self.0.iter();
-        groups
-            .filter_map(|(name, pids)| Some((name.clone(), sum(pids)?)))
-            .collect()
+        groups.filter_map(|(name, pids)| Some((name.clone(), sum(pids)?))).collect()
     }
 }
 

@@ -111,8 +111,7 @@ impl Publishers {
         self.outstanding += 1;
         let number = job.stream as usize % self.publishers.len();
         self.publishers[number].queue.push_back(job);
-        self.advance(number, clock, registry)
-            .map_err(Error::io("publishing"))
+        self.advance(number, clock, registry).map_err(Error::io("publishing"))
     }
 
     /// Does what the poll says can be done.
@@ -137,12 +136,7 @@ impl Publishers {
             publisher.carry.drain(..used);
             if let Some((job, sent)) = publisher.under_way.take() {
                 self.outstanding -= 1;
-                observer.answered(Answer {
-                    job,
-                    status,
-                    sent,
-                    at,
-                });
+                observer.answered(Answer { job, status, sent, at });
             }
             if !keep_alive {
                 publisher.disconnect(registry);
@@ -154,20 +148,14 @@ impl Publishers {
             if let Some((job, sent)) = publisher.under_way.take() {
                 self.outstanding -= 1;
                 let status = 0;
-                observer.answered(Answer {
-                    job,
-                    status,
-                    sent,
-                    at,
-                });
+                observer.answered(Answer { job, status, sent, at });
                 // Without this a server that is down would be asked as fast as it refuses.
                 if let Err(error) = open {
                     return Err(Error::io("publishing")(error));
                 }
             }
         }
-        self.advance(number, clock, registry)
-            .map_err(Error::io("publishing"))
+        self.advance(number, clock, registry).map_err(Error::io("publishing"))
     }
 
     /// Sends the next message of a connection that has none under way.
@@ -199,23 +187,16 @@ impl Publishers {
 
     fn write_request(&mut self, job: Job, sent: u64) {
         let channel = self.population.channel(job.stream);
-        let stamp = Stamp {
-            run: self.bodies.run,
-            stream: job.stream,
-            sequence: job.sequence,
-            sent,
-        };
+        let stamp =
+            Stamp { run: self.bodies.run, stream: job.stream, sequence: job.sequence, sent };
         self.body.clear();
         stamp.write_body(&mut self.body, self.bodies.len);
         if self.target.format == PublishFormat::Binary {
             let body = batch(channel, &self.body, self.bodies.expiry);
             self.body = body;
         }
-        let (front, behind) = self
-            .target
-            .publish
-            .around("{channel}")
-            .expect("the target has been checked");
+        let (front, behind) =
+            self.target.publish.around("{channel}").expect("the target has been checked");
         let out = &mut self.request;
         out.clear();
         out.extend_from_slice(b"POST ");
@@ -280,13 +261,8 @@ fn batch(channel: push_protocol::ChannelId, body: &[u8], expiry: u32) -> Vec<u8>
     let command = proto::request::Command::IncomingMessages(proto::IncomingMessagesRequest {
         messages: vec![message],
     });
-    let request = proto::Request {
-        command: Some(command),
-    };
-    proto::RequestBatch {
-        requests: vec![request],
-    }
-    .encode_to_vec()
+    let request = proto::Request { command: Some(command) };
+    proto::RequestBatch { requests: vec![request] }.encode_to_vec()
 }
 
 #[cfg(test)]

@@ -95,11 +95,7 @@ impl Report {
                 sum += memory.pss;
             }
             self.add(format!("{name}, {program}, PSS"), each(memory.pss), "B");
-            self.add(
-                format!("{name}, {program}, private"),
-                each(memory.private),
-                "B",
-            );
+            self.add(format!("{name}, {program}, private"), each(memory.private), "B");
         }
         self.add(format!("{name}, all but redis, PSS"), each(sum), "B");
     }
@@ -116,10 +112,7 @@ impl Report {
             out.push_str(text.trim_end());
             out.push('\n');
         };
-        line(format!(
-            "{}: {} (seed {})",
-            self.scenario, self.what, self.seed
-        ));
+        line(format!("{}: {} (seed {})", self.scenario, self.what, self.seed));
         let mut names: Vec<(&str, &str)> = Vec::new();
         for report in [Some(self), other].into_iter().flatten() {
             for metric in &report.metrics {
@@ -131,10 +124,7 @@ impl Report {
         let width = names.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         let second = other.map_or("", |other| &other.target);
         let ratio = if other.is_some() { "ratio" } else { "" };
-        line(format!(
-            "  {:width$} {:>12} {second:>12} {:4} {ratio:>7}",
-            "", self.target, ""
-        ));
+        line(format!("  {:width$} {:>12} {second:>12} {:4} {ratio:>7}", "", self.target, ""));
         for (name, unit) in names {
             let (a, b) = (self.find(name), other.and_then(|other| other.find(name)));
             let show = |value: Option<f64>| value.map_or(String::new(), number);
@@ -143,9 +133,7 @@ impl Report {
                 _ => String::new(),
             };
             let (a, b) = (show(a), show(b));
-            line(format!(
-                "  {name:width$} {a:>12} {b:>12} {unit:4} {ratio:>7}"
-            ));
+            line(format!("  {name:width$} {a:>12} {b:>12} {unit:4} {ratio:>7}"));
         }
         for report in [Some(self), other].into_iter().flatten() {
             line(format!("  {}: {}", report.target, report.verdict.words()));
@@ -235,10 +223,8 @@ mod tests {
         let mut other = report("floor", 200.0);
         other.add("only there", 1.0, "");
         let table = report("push", 100.0).table(Some(&other));
-        let lines: Vec<Vec<&str>> = table
-            .lines()
-            .map(|line| line.split_whitespace().collect())
-            .collect();
+        let lines: Vec<Vec<&str>> =
+            table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[1], ["push", "floor", "ratio"]);
         assert_eq!(lines[2], ["rate", "100", "200", "/s", "0.50"]);
         assert_eq!(lines[3], ["only", "there", "1"]);
@@ -248,21 +234,12 @@ mod tests {
     #[test]
     fn cpu_and_memory_are_summed_without_the_store() {
         let mut report = Report::new("idle", "push", 1, String::new());
-        let cpu = |user| Cpu {
-            user,
-            system: 1000.0,
-        };
-        let all = [
-            ("nginx".into(), cpu(3000.0)),
-            ("redis-server".into(), cpu(1000.0)),
-        ];
+        let cpu = |user| Cpu { user, system: 1000.0 };
+        let all = [("nginx".into(), cpu(3000.0)), ("redis-server".into(), cpu(1000.0))];
         report.add_cpu("handshake", &all.into(), 2);
         assert_eq!(report.find("CPU per handshake, all"), Some(3.0));
         let memory = |pss| Memory { pss, private: 1.0 };
-        let all = [
-            ("nginx".into(), memory(3000.0)),
-            ("redis-server".into(), memory(1000.0)),
-        ];
+        let all = [("nginx".into(), memory(3000.0)), ("redis-server".into(), memory(1000.0))];
         report.add_memory("memory", &all.into(), 2);
         assert_eq!(report.find("memory, all but redis, PSS"), Some(1500.0));
     }

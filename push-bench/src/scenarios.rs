@@ -49,11 +49,7 @@ impl Bench {
             population: Population::new(self.seed.wrapping_add(set << 32)),
             subscribers,
             publishers: self.common.publishers,
-            bodies: Bodies {
-                run: self.run,
-                len: self.common.body,
-                expiry: self.common.expiry,
-            },
+            bodies: Bodies { run: self.run, len: self.common.body, expiry: self.common.expiry },
         };
         Engine::new(&self.target, setup, self.clock)
     }
@@ -105,9 +101,7 @@ fn each<T: Args>(all: &Scenario<T>, scenario: impl Fn(&Bench) -> Result<Report>)
         targets.push(crate::options::TargetOptions::from_words(&words)?);
     }
     let clock = Clock::start();
-    let seed = common
-        .seed
-        .unwrap_or_else(|| RandomState::new().hash_one(0) >> 32);
+    let seed = common.seed.unwrap_or_else(|| RandomState::new().hash_one(0) >> 32);
     let mut reports = Vec::new();
     for options in &targets {
         let bench = Bench {

@@ -84,12 +84,8 @@ fn get_hex(digits: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const STAMP: Stamp = Stamp {
-        run: 0xdead_beef,
-        stream: 7,
-        sequence: 0x1234,
-        sent: 0x0123_4567_89ab_cdef,
-    };
+    const STAMP: Stamp =
+        Stamp { run: 0xdead_beef, stream: 7, sequence: 0x1234, sent: 0x0123_4567_89ab_cdef };
 
     #[test]
     fn a_body_is_json_of_the_length_asked_for() {

@@ -31,9 +31,8 @@ impl Template {
     /// From a URL with a loopback address. `http`, `https`, `ws` and `wss` are known.
     pub fn parse(url: &str) -> Result<Self> {
         let usage = |why: &str| Error::Usage(format!("{url}: {why}"));
-        let (scheme, rest) = url
-            .split_once("://")
-            .ok_or_else(|| usage("want http://HOST:PORT/…"))?;
+        let (scheme, rest) =
+            url.split_once("://").ok_or_else(|| usage("want http://HOST:PORT/…"))?;
         let tls = match scheme {
             "http" | "ws" => false,
             "https" | "wss" => true,
@@ -58,10 +57,7 @@ impl Template {
                 "not a loopback address. push-bench sends its load to this machine alone",
             ));
         }
-        Ok(Self {
-            endpoint: Endpoint { address, tls },
-            path: path.to_owned(),
-        })
+        Ok(Self { endpoint: Endpoint { address, tls }, path: path.to_owned() })
     }
 
     /// What stands in front of and behind `place`, which must occur once.
@@ -129,9 +125,9 @@ impl Target {
                 Template::parse(&format!("{internal}/bitrix/pub/?CHANNEL_ID={{channel}}"))?
             }
             // A binary request names its channels in the body, so the place may be anything.
-            (None, PublishFormat::Binary) => Template::parse(&format!(
-                "{internal}/bitrix/pub/?binaryMode=true&for={{channel}}"
-            ))?,
+            (None, PublishFormat::Binary) => {
+                Template::parse(&format!("{internal}/bitrix/pub/?binaryMode=true&for={{channel}}"))?
+            }
         };
         publish.around("{channel}")?;
         Ok(Self {
@@ -159,25 +155,13 @@ mod tests {
     fn addresses_of_this_machine_are_taken() {
         for (url, address, tls, path) in [
             ("http://127.0.0.1:8080", "127.0.0.1:8080", false, "/"),
-            (
-                "ws://127.3.4.5/x?y={channel}",
-                "127.3.4.5:80",
-                false,
-                "/x?y={channel}",
-            ),
+            ("ws://127.3.4.5/x?y={channel}", "127.3.4.5:80", false, "/x?y={channel}"),
             ("https://[::1]:8443/a/b", "[::1]:8443", true, "/a/b"),
             ("wss://[::1]/", "[::1]:443", true, "/"),
         ] {
             let template = Template::parse(url).unwrap();
-            let endpoint = Endpoint {
-                address: address.parse().unwrap(),
-                tls,
-            };
-            assert_eq!(
-                (template.endpoint, &*template.path),
-                (endpoint, path),
-                "{url}"
-            );
+            let endpoint = Endpoint { address: address.parse().unwrap(), tls };
+            assert_eq!((template.endpoint, &*template.path), (endpoint, path), "{url}");
         }
     }
 
@@ -193,11 +177,7 @@ mod tests {
             let error = Template::parse(url).unwrap_err().to_string();
             assert!(error.contains("not a loopback address"), "{error}");
         }
-        for url in [
-            "127.0.0.1:80",
-            "ftp://127.0.0.1/",
-            "http://127.0.0.1:99999/",
-        ] {
+        for url in ["127.0.0.1:80", "ftp://127.0.0.1/", "http://127.0.0.1:99999/"] {
             Template::parse(url).unwrap_err();
         }
     }
@@ -205,10 +185,7 @@ mod tests {
     #[test]
     fn a_place_must_be_there_once() {
         let at = |path: &str| Template::parse(&format!("http://127.0.0.1{path}")).unwrap();
-        assert_eq!(
-            at("/p/{channel}?x").around("{channel}").unwrap(),
-            ("/p/", "?x")
-        );
+        assert_eq!(at("/p/{channel}?x").around("{channel}").unwrap(), ("/p/", "?x"));
         at("/p/").around("{channel}").unwrap_err();
         at("/{channel}/{channel}").around("{channel}").unwrap_err();
     }

@@ -100,12 +100,7 @@ mod tests {
     use push_protocol::outgoing::{Sender, batch_of, encode_rest, with_id};
 
     fn stamp(sequence: u32) -> Stamp {
-        Stamp {
-            run: 1,
-            stream: 2,
-            sequence,
-            sent: 3,
-        }
+        Stamp { run: 1, stream: 2, sequence, sent: 3 }
     }
 
     fn message(sequence: u32) -> (Mid, Vec<u8>) {

@@ -84,15 +84,7 @@ fn two_targets_are_compared_and_written_as_json() {
     let vs = format!("--name other --public {0} --internal {0}", b.url);
     let output = Command::new(BENCH)
         .args("unicast -n 20 --rate 500 --duration 0.5 --seed 7".split(' '))
-        .args([
-            "--public",
-            &a.url,
-            "--internal",
-            &a.url,
-            "--vs",
-            &vs,
-            "--json",
-        ])
+        .args(["--public", &a.url, "--internal", &a.url, "--vs", &vs, "--json"])
         .arg(&file)
         .output()
         .unwrap();
@@ -102,20 +94,12 @@ fn two_targets_are_compared_and_written_as_json() {
     let json = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let targets: Vec<_> = json
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| &one["target"])
-        .collect();
+    let targets: Vec<_> = json.as_array().unwrap().iter().map(|one| &one["target"]).collect();
     assert_eq!(targets, ["push", "other"]);
     for report in json.as_array().unwrap() {
         assert_eq!(report["seed"], 7);
         assert_eq!(report["verdict"]["lost"], 0);
-        assert_eq!(
-            report["verdict"]["published"],
-            report["verdict"]["delivered"]
-        );
+        assert_eq!(report["verdict"]["published"], report["verdict"]["delivered"]);
         assert!(report["verdict"]["published"].as_u64().unwrap() >= 200);
     }
 }
@@ -127,10 +111,7 @@ fn losses_are_told_and_the_exit_status_says_so() {
     let output = floor.run("reconnect -n 5 --shared 2 --own 0");
     let table = text(&output);
     assert_eq!(output.status.code(), Some(1), "{table}");
-    assert!(
-        table.contains("BAD; 2 published, 0 of 10 delivered, 10 lost"),
-        "{table}"
-    );
+    assert!(table.contains("BAD; 2 published, 0 of 10 delivered, 10 lost"), "{table}");
 }
 
 /// Delivers each message twice, the second time in front of the first one's successor.
@@ -150,17 +131,11 @@ fn doubles_are_told() {
         }
     });
     let words = format!("fanout -n 2 -m 3 --internal {}", floor.url);
-    let output = Command::new(BENCH)
-        .args(words.split(' '))
-        .args(["--public", &url])
-        .output()
-        .unwrap();
+    let output =
+        Command::new(BENCH).args(words.split(' ')).args(["--public", &url]).output().unwrap();
     let table = text(&output);
     assert_eq!(output.status.code(), Some(1), "{table}");
-    assert!(
-        table.contains("6 of 6 delivered, 0 lost, 6 doubled"),
-        "{table}"
-    );
+    assert!(table.contains("6 of 6 delivered, 0 lost, 6 doubled"), "{table}");
 }
 
 /// Passes bytes on; what looks like a binary frame goes twice. One read is one frame here, as

@@ -31,11 +31,7 @@ pub type Head<'a> = (u16, &'a [u8], usize);
 /// The head at the front of `data`; `None` while it is not complete.
 pub fn head(data: &[u8]) -> Result<Option<Head<'_>>, Malformed> {
     let Some(end) = memmem::find(data, b"\r\n\r\n") else {
-        return if data.len() < MAX_HEAD {
-            Ok(None)
-        } else {
-            Err(Malformed)
-        };
+        return if data.len() < MAX_HEAD { Ok(None) } else { Err(Malformed) };
     };
     let lines = &data[..end + 2];
     let status = lines
@@ -52,9 +48,7 @@ pub fn header<'a>(lines: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     lines.split(|byte| *byte == b'\n').find_map(|line| {
         let (start, value) = line.split_at_checked(name.len())?;
         let value = value.strip_prefix(b":")?;
-        start
-            .eq_ignore_ascii_case(name)
-            .then_some(value.trim_ascii())
+        start.eq_ignore_ascii_case(name).then_some(value.trim_ascii())
     })
 }
 
@@ -86,12 +80,7 @@ pub fn response(data: &[u8]) -> Result<Option<Response<'_>>, Malformed> {
             None => return Ok(None),
         }
     };
-    Ok(Some(Response {
-        status,
-        body,
-        keep_alive,
-        len,
-    }))
+    Ok(Some(Response { status, body, keep_alive, len }))
 }
 
 /// A body, and how many bytes it takes.

@@ -52,10 +52,8 @@ impl Timer {
             return Ok(());
         }
         let wait = Duration::from_nanos(at.saturating_sub(now).max(1));
-        self.fd.set(
-            Expiration::OneShot(TimeSpec::from_duration(wait)),
-            TimerSetTimeFlags::empty(),
-        )?;
+        self.fd
+            .set(Expiration::OneShot(TimeSpec::from_duration(wait)), TimerSetTimeFlags::empty())?;
         self.armed = at;
         Ok(())
     }

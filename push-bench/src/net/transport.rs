@@ -50,11 +50,7 @@ impl Transport {
         } else {
             None
         };
-        Ok(Self {
-            stream,
-            tls,
-            pending: Vec::new(),
-        })
+        Ok(Self { stream, tls, pending: Vec::new() })
     }
 
     /// How the attempt to connect went, once the socket is writable.

@@ -75,10 +75,7 @@ impl Control {
         for (at, byte) in payload.iter().enumerate() {
             bytes[6 + at] = byte ^ MASK[at % 4];
         }
-        Self {
-            bytes,
-            len: 6 + payload.len(),
-        }
+        Self { bytes, len: 6 + payload.len() }
     }
 
     /// The frame.
@@ -95,10 +92,7 @@ mod tests {
 
     #[test]
     fn the_answer_fits_the_key() {
-        assert_eq!(
-            accept_key(KEY.as_bytes()).as_ref().map(|a| &a[..]),
-            Some(ACCEPT)
-        );
+        assert_eq!(accept_key(KEY.as_bytes()).as_ref().map(|a| &a[..]), Some(ACCEPT));
     }
 
     #[test]
@@ -111,10 +105,7 @@ mod tests {
             }
             let whole = bytes.len();
             bytes.push(0x82);
-            assert_eq!(
-                frame(&bytes),
-                Ok(Some((Opcode::Binary, &payload[..], whole)))
-            );
+            assert_eq!(frame(&bytes), Ok(Some((Opcode::Binary, &payload[..], whole))));
         }
     }
 
@@ -141,10 +132,7 @@ mod tests {
             };
             decoder.feed(control.bytes(), 1000, take).unwrap();
         }
-        let close = Event::Close {
-            code: Some(1000),
-            reason: Vec::new(),
-        };
+        let close = Event::Close { code: Some(1000), reason: Vec::new() };
         assert_eq!(seen, [Event::Pong(b"ws ping".to_vec()), close]);
     }
 }

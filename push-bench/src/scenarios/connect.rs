@@ -18,11 +18,7 @@ pub fn idle(bench: &Bench, own: &Idle) -> Result<Report> {
     let mut tally = Tally::new(bench.run, own.connections, false);
     let empty = bench.processes.memory();
     for (program, memory) in &empty {
-        report.add(
-            format!("memory before, {program}, PSS"),
-            memory.pss / 1e6,
-            "MB",
-        );
+        report.add(format!("memory before, {program}, PSS"), memory.pss / 1e6, "MB");
     }
     let mut last = empty.clone();
     let mut opened = 0;
@@ -37,16 +33,8 @@ pub fn idle(bench: &Bench, own: &Idle) -> Result<Report> {
             add_sum(&mut report, &name, &gained(&now, &last), count - opened);
         } else {
             report.add_memory("memory each", &gained(&now, &empty), count);
-            report.add(
-                "handshakes per second",
-                (count - opened) as f64 / seconds,
-                "/s",
-            );
-            report.add_cpu(
-                "handshake",
-                &bench.cpu_since(&before),
-                (count - opened) as u64,
-            );
+            report.add("handshakes per second", (count - opened) as f64 / seconds, "/s");
+            report.add_cpu("handshake", &bench.cpu_since(&before), (count - opened) as u64);
         }
         (last, opened) = (now, count);
     }
@@ -56,12 +44,7 @@ pub fn idle(bench: &Bench, own: &Idle) -> Result<Report> {
     traffic::close_all(bench, &mut engine, &mut tally)?;
     traffic::rest(bench, &mut engine, &mut tally, settle)?;
     let left = gained(&bench.processes.memory(), &empty);
-    add_sum(
-        &mut report,
-        "memory each kept when all have left",
-        &left,
-        opened,
-    );
+    add_sum(&mut report, "memory each kept when all have left", &left, opened);
     traffic::open(bench, &mut engine, &mut tally, 0..opened as u32)?;
     traffic::rest(bench, &mut engine, &mut tally, settle)?;
     let again = gained(&bench.processes.memory(), &empty);
@@ -74,10 +57,7 @@ pub fn idle(bench: &Bench, own: &Idle) -> Result<Report> {
 fn gained(now: &By<Memory>, before: &By<Memory>) -> By<Memory> {
     let gained = |(name, now): (&String, &Memory)| {
         let before = before.get(name).copied().unwrap_or_default();
-        let memory = Memory {
-            pss: now.pss - before.pss,
-            private: now.private - before.private,
-        };
+        let memory = Memory { pss: now.pss - before.pss, private: now.private - before.private };
         (name.clone(), memory)
     };
     now.iter().map(gained).collect()
@@ -88,9 +68,7 @@ fn add_sum(report: &mut Report, name: &str, gained: &By<Memory>, connections: us
     if gained.is_empty() || connections == 0 {
         return;
     }
-    let ours = gained
-        .iter()
-        .filter(|(program, _)| !program.starts_with("redis"));
+    let ours = gained.iter().filter(|(program, _)| !program.starts_with("redis"));
     let sum: f64 = ours.map(|(_, memory)| memory.pss).sum();
     report.add(name, sum / connections as f64, "B");
 }

@@ -45,11 +45,7 @@ pub fn fanout(bench: &Bench, own: &Fanout) -> Result<Report> {
     let (seconds, cpu) = thread::scope(|scope| {
         let bystanders = scope.spawn(|| {
             let traffic = Traffic {
-                own_rate: if own.bystanders > 0 {
-                    own.bystander_rate
-                } else {
-                    0.0
-                },
+                own_rate: if own.bystanders > 0 { own.bystander_rate } else { 0.0 },
                 shared: Shared::None,
                 churn: 0.0,
                 duration: bench.common.time_limit as f64,
@@ -57,13 +53,7 @@ pub fn fanout(bench: &Bench, own: &Fanout) -> Result<Report> {
             };
             traffic::send(bench, &mut others, &mut aside, traffic)
         });
-        let traffic = Traffic {
-            own_rate: 0.0,
-            shared,
-            churn: 0.0,
-            duration: 0.0,
-            stop: None,
-        };
+        let traffic = Traffic { own_rate: 0.0, shared, churn: 0.0, duration: 0.0, stop: None };
         let sent = traffic::send(bench, &mut engine, &mut tally, traffic);
         let cpu = bench.cpu_since(&before);
         stop.store(true, Ordering::Relaxed);
@@ -108,13 +98,7 @@ pub fn unicast(bench: &Bench, own: &Unicast, mode: Mode) -> Result<Report> {
         duration: own.duration,
         stop: None,
     };
-    run(
-        bench,
-        bench.report(name, what),
-        mode,
-        own.connections,
-        traffic,
-    )
+    run(bench, bench.report(name, what), mode, own.connections, traffic)
 }
 
 /// A portal's day.
@@ -163,22 +147,15 @@ fn run(
     let returned = tally.handshakes_done() - opened;
     traffic::aftermath(bench, &mut engine, &mut tally)?;
     tally.finish();
-    report.add(
-        "published per second",
-        tally.answers.count() as f64 / seconds,
-        "/s",
-    );
+    let sending = seconds.min(traffic.duration);
+    report.add("published per second", tally.answers.count() as f64 / sending, "/s");
     report.add_latency("latency of single messages", &tally.own);
     if !matches!(traffic.shared, Shared::None) {
         report.add_latency("latency of messages to all", &tally.shared);
         report.add_latency("last delivery of a message to all", &tally.last);
     }
     report.add_latency("answer to the publisher", &tally.answers);
-    report.add(
-        "publishes written late, p99",
-        tally.lag.quantile(0.99),
-        "ms",
-    );
+    report.add("publishes written late, p99", tally.lag.quantile(0.99), "ms");
     if returned > 0 {
         report.add("clients that left and returned", returned as f64, "");
         report.add("messages recovered by these", tally.recovered as f64, "");

@@ -28,9 +28,7 @@ pub fn publish(bench: &Bench, own: &Publish) -> Result<Report> {
     let mut report = bench.report("publish", what);
     // Every connection has channels of its own: number modulo connections.
     let connections = bench.common.publishers.max(1) as u32;
-    let channels = (own.channels as u32)
-        .max(connections)
-        .next_multiple_of(connections);
+    let channels = (own.channels as u32).max(connections).next_multiple_of(connections);
     let mut engine = bench.engine(Mode::WebSocket, channels as usize, 0)?;
     let mut tally = Tally::new(bench.run, channels as usize, false);
     let mut counts = vec![0_u32; channels as usize];
@@ -48,22 +46,14 @@ pub fn publish(bench: &Bench, own: &Publish) -> Result<Report> {
     let began = bench.clock.now();
     let end = began + (own.duration * 1e9) as u64;
     for stream in 1..=connections {
-        let first = if stream + connections <= channels {
-            stream + connections
-        } else {
-            stream
-        };
+        let first = if stream + connections <= channels { stream + connections } else { stream };
         send(bench, &mut engine, &mut tally, &mut counts, first)?;
     }
     while bench.clock.now() < end {
         engine.turn(end, &mut tally)?;
         for answer in std::mem::take(&mut tally.answered) {
             let next = answer.job.stream + connections;
-            let next = if next > channels {
-                next - channels
-            } else {
-                next
-            };
+            let next = if next > channels { next - channels } else { next };
             send(bench, &mut engine, &mut tally, &mut counts, next)?;
         }
         bench.check_time()?;
@@ -102,11 +92,7 @@ fn send(
     let sequence = tally.ledger.publish(stream);
     counts[stream as usize - 1] = sequence;
     let due = bench.clock.now();
-    engine.publish(Job {
-        stream,
-        sequence,
-        due,
-    })
+    engine.publish(Job { stream, sequence, due })
 }
 
 /// Waits for the answers that are still due.
@@ -151,11 +137,7 @@ fn read_back(
     sample: impl Iterator<Item = u32>,
     verdict: &mut Verdict,
 ) -> Result<()> {
-    let mut reader = Reader {
-        run: bench.run,
-        got: BTreeMap::new(),
-        remarks: Vec::new(),
-    };
+    let mut reader = Reader { run: bench.run, got: BTreeMap::new(), remarks: Vec::new() };
     let mut wanted = BTreeMap::new();
     for subscriber in sample {
         let count = counts[subscriber as usize];

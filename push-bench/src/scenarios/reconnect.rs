@@ -87,11 +87,7 @@ pub fn reconnect(bench: &Bench, own: &Reconnect) -> Result<Report> {
     let singles = (0..single).map(|_| 1 + random.below(everybody) as u32);
     for stream in shared.chain(singles) {
         let (sequence, due) = (tally.ledger.publish(stream), bench.clock.now());
-        engine.publish(Job {
-            stream,
-            sequence,
-            due,
-        })?;
+        engine.publish(Job { stream, sequence, due })?;
         while engine.publishers.outstanding() > 4 * bench.common.publishers.max(1) {
             engine.turn(bench.clock.now() + SECOND, &mut tally)?;
             bench.check_time()?;
@@ -134,12 +130,7 @@ pub fn reconnect(bench: &Bench, own: &Reconnect) -> Result<Report> {
     }
     let seconds = (moved - began) as f64 / 1e9;
     let cpu = bench.cpu_since(&before);
-    let Returning {
-        mut tally,
-        took,
-        count,
-        ..
-    } = returning;
+    let Returning { mut tally, took, count, .. } = returning;
     traffic::aftermath(bench, &mut engine, &mut tally)?;
     report.add("until all have everything", seconds, "s");
     report.add("clients per second", count as f64 / seconds, "/s");

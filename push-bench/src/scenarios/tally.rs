@@ -96,11 +96,7 @@ impl Tally {
 
     fn spread(&mut self, stamp: Stamp, at: u64) {
         let index = stamp.sequence as usize - 1;
-        let none = Spread {
-            first: at - stamp.sent,
-            last: 0,
-            seen: 0,
-        };
+        let none = Spread { first: at - stamp.sent, last: 0, seen: 0 };
         if index >= self.spreads.len() {
             self.spreads.resize(index + 1, none);
         }
@@ -138,9 +134,7 @@ impl Observer for Tally {
             *probed = true;
             return;
         }
-        let receipt = self
-            .ledger
-            .received(subscriber, stamp.stream, stamp.sequence);
+        let receipt = self.ledger.received(subscriber, stamp.stream, stamp.sequence);
         if !matches!(receipt, Receipt::New | Receipt::Late) {
             return;
         }
@@ -182,7 +176,6 @@ impl Observer for Tally {
     }
 
     fn strangers(&mut self, count: u32) {
-        self.ledger
-            .remark(format!("{count} messages came that nobody here published"));
+        self.ledger.remark(format!("{count} messages came that nobody here published"));
     }
 }

@@ -51,9 +51,7 @@ fn give_up(tally: &mut Tally, before: usize) -> Result<()> {
     }
     let ledger = std::mem::replace(&mut tally.ledger, crate::ledger::Ledger::new(0));
     let remarks = ledger.close().remarks.join("; ");
-    Err(Error::Server(format!(
-        "too many connections fail: {remarks}"
-    )))
+    Err(Error::Server(format!("too many connections fail: {remarks}")))
 }
 
 /// Closes all connections and waits until the server has closed them too.
@@ -70,9 +68,7 @@ pub fn close_all(bench: &Bench, engine: &mut Engine, tally: &mut Tally) -> Resul
         engine.turn(until, tally)?;
         if bench.clock.now() >= until {
             let left = engine.fleet.connections();
-            tally
-                .ledger
-                .remark(format!("{left} connections were not closed by the server"));
+            tally.ledger.remark(format!("{left} connections were not closed by the server"));
             break;
         }
     }
@@ -98,11 +94,7 @@ pub fn probe(bench: &Bench, engine: &mut Engine, tally: &mut Tally) -> Result<()
         let now = bench.clock.now();
         if now >= again && engine.publishers.outstanding() == 0 {
             let (stream, sequence) = (SHARED, PROBE);
-            engine.publish(Job {
-                stream,
-                sequence,
-                due: now,
-            })?;
+            engine.publish(Job { stream, sequence, due: now })?;
             again = now + SECOND / 2;
         }
         engine.turn(again.max(now + SECOND / 100), tally)?;
@@ -112,9 +104,7 @@ pub fn probe(bench: &Bench, engine: &mut Engine, tally: &mut Tally) -> Result<()
         }
         bench.check_time().map_err(|error| {
             let reached = tally.probes();
-            Error::Server(format!(
-                "a message to all reached {reached} of {everybody}: {error}"
-            ))
+            Error::Server(format!("a message to all reached {reached} of {everybody}: {error}"))
         })?;
     }
     rest(bench, engine, tally, SECOND / 5)
@@ -154,16 +144,9 @@ struct Pace {
 
 impl Pace {
     fn new(now: u64, per_second: f64) -> Self {
-        let every = if per_second > 0.0 {
-            (1e9 / per_second) as u64
-        } else {
-            u64::MAX
-        };
-        Self {
-            next: now.saturating_add(every.min(SECOND / 100)),
-            every: every.max(1),
-        }
-        .unless(per_second <= 0.0)
+        let every = if per_second > 0.0 { (1e9 / per_second) as u64 } else { u64::MAX };
+        Self { next: now.saturating_add(every.min(SECOND / 100)), every: every.max(1) }
+            .unless(per_second <= 0.0)
     }
 
     fn unless(mut self, never: bool) -> Self {
@@ -209,18 +192,12 @@ pub fn send(
     let (mut progress, mut moved) = (0, began);
     loop {
         let now = bench.clock.now();
-        let stopped = traffic
-            .stop
-            .is_some_and(|stop| stop.load(Ordering::Relaxed));
+        let stopped = traffic.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
         let sending = now < end && !stopped;
         while sending && let Some(due) = own.due(now) {
             let stream = 1 + random.below(everybody) as u32;
             let sequence = tally.ledger.publish(stream);
-            engine.publish(Job {
-                stream,
-                sequence,
-                due,
-            })?;
+            engine.publish(Job { stream, sequence, due })?;
             expected += 1;
         }
         while sending && churn.due(now).is_some() {
@@ -230,12 +207,7 @@ pub fn send(
                 away.push_back((now + AWAY, subscriber));
             }
         }
-        away.extend(
-            tally
-                .broken
-                .drain(..)
-                .map(|subscriber| (now + AWAY, subscriber)),
-        );
+        away.extend(tally.broken.drain(..).map(|subscriber| (now + AWAY, subscriber)));
         while away.front().is_some_and(|(due, _)| *due <= now) {
             if let Some((_, subscriber)) = away.pop_front() {
                 engine.connect(subscriber)?;
@@ -254,11 +226,7 @@ pub fn send(
             && let Some(due) = is_turn
         {
             let (stream, sequence) = (SHARED, tally.ledger.publish(SHARED));
-            engine.publish(Job {
-                stream,
-                sequence,
-                due,
-            })?;
+            engine.publish(Job { stream, sequence, due })?;
             shared_sent = sequence;
             expected += everybody as u64;
             moved = now;
