@@ -253,6 +253,9 @@ pub fn flush() {
                 sent => w.engine.link_sent(sent),
             }
         }
+        if w.engine.link_output().is_empty() {
+            link::all_sent();
+        }
         Ok::<(), push_worker::Broken>(())
     });
     if let Some(Err(_)) = sent {

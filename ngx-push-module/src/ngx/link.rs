@@ -88,8 +88,40 @@ pub fn connect(path: &Path) -> io::Result<()> {
         (*(*c).write).handler = Some(writable);
         LINK.set(c);
     }
+    all_sent();
     Ok(())
 }
+
+/// Nothing waits to be sent: room in the socket is no news any more. (A Unix socket would wake the
+/// worker each time its peer has read something.) [`send`] asks for it again when it has to.
+pub fn all_sent() {
+    let c = LINK.get();
+    if !c.is_null() {
+        // SAFETY: open, as it is the link.
+        unsafe { ignore_room(c) };
+    }
+}
+
+#[cfg(target_os = "linux")]
+unsafe fn ignore_room(c: *mut ngx_connection_t) {
+    use nginx_sys::{
+        EPOLL_EVENTS_EPOLLET, EPOLL_EVENTS_EPOLLOUT, NGX_USE_EPOLL_EVENT, ngx_event_actions,
+        ngx_event_flags,
+    };
+    // SAFETY: an open connection has both events; the flags say that the actions are epoll's. What
+    // stays registered, reading, stays edge-triggered.
+    unsafe {
+        if ngx_event_flags & NGX_USE_EPOLL_EVENT as ngx_uint_t != 0
+            && (*(*c).write).active() != 0
+            && let Some(del) = ngx_event_actions.del
+        {
+            del((*c).write, EPOLL_EVENTS_EPOLLOUT as ngx_int_t, EPOLL_EVENTS_EPOLLET as ngx_uint_t);
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+unsafe fn ignore_room(_: *mut ngx_connection_t) {}
 
 /// Closes the link, if it is open.
 pub fn close() {
