@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use bytes::{Buf, Bytes};
 use push_link::{FLAG_LATE, ToWorker, deliver_frame, recover_item_frame};
 use push_protocol::{ChannelKey, Mid};
-use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 /// Payloads up to this size are copied behind their frame's head; larger ones are shared by all
@@ -126,7 +126,7 @@ impl Outbox {
 
     /// Writes what is queued, until the outbox is closed (then answers the reason) or the socket
     /// breaks.
-    pub async fn write_to(&self, stream: &UnixStream) -> io::Result<&'static str> {
+    pub async fn write_to(&self, stream: &OwnedWriteHalf) -> io::Result<&'static str> {
         let mut chunks = VecDeque::new();
         loop {
             if let Some(reason) = self.closed.get() {

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use push_link::{PublishStatus, Splitter, ToSidecar, ToWorker};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -25,7 +27,8 @@ const EARLY: usize = 100_000;
 
 /// Runs the link to its end.
 pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S>>) {
-    let mut input = Input { stream: Rc::new(stream), splitter: Splitter::new() };
+    let (reading, writing) = stream.into_split();
+    let mut input = Input { stream: reading, splitter: Splitter::new() };
     let hello = match timeout(HELLO, input.frame()).await {
         Ok(Ok(Some(frame))) => frame,
         Ok(Ok(None)) => return,
@@ -39,21 +42,20 @@ pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S
         }
     };
     let ToSidecar::Hello { version, instance, pid, resume, software } = hello else {
-        return refuse(&input.stream, "a link begins with Hello").await;
+        return refuse(&writing, "a link begins with Hello").await;
     };
     if version != push_link::VERSION {
         let ours = push_link::VERSION;
         let reason = format!("link version {version} of module {software}, this is {ours}");
-        return refuse(&input.stream, &reason).await;
+        return refuse(&writing, &reason).await;
     }
     let peer = exchange.add_link(instance, resume);
     let id = peer.id;
     exchange.name_link(id, pid);
     tracing::info!(link = id, worker_pid = pid, software, resume, "link up");
-    let stream = Rc::clone(&input.stream);
     let mut link = Link { exchange, peer: Rc::clone(&peer), requests: JoinSet::new() };
     let reason = tokio::select! {
-        ended = peer.outbox.write_to(&stream) => match ended {
+        ended = peer.outbox.write_to(&writing) => match ended {
             Ok(reason) => reason.to_owned(),
             Err(error) => error.to_string(),
         },
@@ -67,7 +69,7 @@ pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S
 }
 
 struct Input {
-    stream: Rc<UnixStream>,
+    stream: OwnedReadHalf,
     splitter: Splitter,
 }
 
@@ -79,13 +81,10 @@ impl Input {
             if let Some(frame) = frame {
                 return ToSidecar::decode(frame).map(Some).map_err(io::Error::other);
             }
-            self.stream.readable().await?;
             self.splitter.buffer().reserve(READ);
-            match self.stream.try_read_buf(self.splitter.buffer()) {
-                Ok(0) => return Ok(None),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+            // Not `try_read`: this one knows that a short read has emptied the socket.
+            if self.stream.read_buf(self.splitter.buffer()).await? == 0 {
+                return Ok(None);
             }
         }
     }
@@ -191,7 +190,7 @@ impl<S: Store + 'static> Link<S> {
     }
 }
 
-async fn refuse(stream: &UnixStream, reason: &str) {
+async fn refuse(stream: &OwnedWriteHalf, reason: &str) {
     tracing::warn!(reason, "link refused");
     let outbox = Outbox::new(usize::from(u16::MAX) * 2);
     outbox.send(&ToWorker::Refused { reason: reason.to_owned() });
