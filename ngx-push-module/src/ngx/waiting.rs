@@ -151,14 +151,25 @@ pub(super) unsafe fn poll(r: *mut ngx_http_request_t, subscriber: Subscriber) ->
         if let Done::Kept = done
             && (*r).discard_body() == 0
         {
-            // The client's leaving ends the wait; so does one that came before this.
-            (*r).read_event_handler = Some(ngx_http_test_reading);
-            let read = (*(*r).connection).read;
-            if (*read).ready() != 0 {
-                ngx_post_event(read, &raw mut ngx_posted_events);
-            }
+            end_with_client(r);
         }
         done
+    }
+}
+
+/// Has a client that leaves end the wait, and one that has left before this.
+///
+/// # Safety
+///
+/// `r` is a living main request.
+unsafe fn end_with_client(r: *mut ngx_http_request_t) {
+    // SAFETY: the request's connection is open and has both events; the queue is nginx's.
+    unsafe {
+        (*r).read_event_handler = Some(ngx_http_test_reading);
+        let read = (*(*r).connection).read;
+        if (*read).ready() != 0 {
+            ngx_post_event(read, &raw mut ngx_posted_events);
+        }
     }
 }
 
@@ -228,8 +239,7 @@ pub(super) unsafe fn handshake(r: *mut ngx_http_request_t, upgrade: Upgrade) -> 
             handle.map(|handle| TABLE.with_borrow_mut(|table| table.take(handle)));
             return detach::begin(r);
         }
-        // A client that leaves ends the wait.
-        (*r).read_event_handler = Some(ngx_http_test_reading);
+        end_with_client(r);
         Done::Kept
     }
 }
