@@ -11,19 +11,13 @@ pub fn folder() -> PathBuf {
 
 /// The repository's root.
 pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("tests/ is in the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository")
 }
 
 /// A file of the build, which must exist.
 pub fn built(name: &str) -> PathBuf {
     let path = folder().join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run `make build vendored demo`",
-        path.display()
-    );
+    assert!(path.exists(), "{} is missing: run `make build vendored demo`", path.display());
     path
 }
 

@@ -36,10 +36,7 @@ pub struct Channel {
 impl Channel {
     /// Ids nobody else has.
     pub fn new() -> Self {
-        Self {
-            private: fresh_id(),
-            public: fresh_id(),
-        }
+        Self { private: fresh_id(), public: fresh_id() }
     }
 
     /// `private.signature`.
@@ -68,10 +65,7 @@ impl Default for Channel {
 /// 16 bytes that are not used twice, as hex.
 fn fresh_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970")
-        .as_nanos() as u64;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
     let count = COUNT.fetch_add(1, Ordering::Relaxed) << 32 | u64::from(std::process::id());
     format!("{now:016x}{count:016x}")
 }
@@ -80,10 +74,7 @@ fn fresh_id() -> String {
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The bytes that `text` is the hex of.

@@ -37,18 +37,15 @@ pub struct Setup {
     pub keys: Vec<Key>,
     /// nginx.conf.
     pub conf: Conf,
+    /// Environment of the sidecar.
+    pub sidecar: Vec<(&'static str, &'static str)>,
 }
 
 impl Setup {
     /// One worker and one key.
     pub fn new(nginx: Nginx, store: Store) -> Self {
         let keys = vec![Key("a-key-for-tests-0123456789abcdef".into())];
-        Self {
-            nginx,
-            store,
-            keys,
-            conf: Conf::default(),
-        }
+        Self { nginx, store, keys, conf: Conf::default(), sidecar: Vec::new() }
     }
 
     /// With so many workers.
@@ -65,18 +62,13 @@ impl Setup {
             Store::Memory => None,
             Store::Redis => Some(Redis::start(folder.path())?),
         };
-        let sidecar = Sidecar::start(folder.path(), redis.as_ref().map(Redis::url))?;
+        let redis_url = redis.as_ref().map(Redis::url);
+        let sidecar = Sidecar::start_with(folder.path(), redis_url, self.sidecar)?;
         let mut conf = self.conf;
         conf.http += &key_directives(folder.path(), &self.keys)?;
         let nginx = Server::start(folder.path(), self.nginx, conf)?;
         let key = self.keys[0].clone();
-        Ok(Host {
-            nginx,
-            sidecar,
-            redis,
-            key,
-            folder,
-        })
+        Ok(Host { nginx, sidecar, redis, key, folder })
     }
 }
 
@@ -126,10 +118,7 @@ impl Host {
     /// Browsers' side over TLS, offering `protocols`.
     pub fn public_tls(&self, protocols: &[&str]) -> Endpoint {
         let tls = Some(self.nginx.certificate().client(protocols));
-        Endpoint {
-            address: self.nginx.addresses.public_tls,
-            tls,
-        }
+        Endpoint { address: self.nginx.addresses.public_tls, tls }
     }
 
     /// The backend's side, in clear.
@@ -140,18 +129,12 @@ impl Host {
     /// The backend's side over TLS, offering `protocols`.
     pub fn internal_tls(&self, protocols: &[&str]) -> Endpoint {
         let tls = Some(self.nginx.certificate().client(protocols));
-        Endpoint {
-            address: self.nginx.addresses.internal_tls,
-            tls,
-        }
+        Endpoint { address: self.nginx.addresses.internal_tls, tls }
     }
 
     /// The target by which a pair is subscribed to.
     pub fn target(&self, channel: &Channel) -> String {
-        format!(
-            "/bitrix/subws/?CHANNEL_ID={}",
-            channel.signed_pair(&self.key)
-        )
+        format!("/bitrix/subws/?CHANNEL_ID={}", channel.signed_pair(&self.key))
     }
 
     /// Subscribes to a pair, and waits until the sidecar knows.
@@ -192,16 +175,9 @@ impl Drop for Host {
         let complaints = self.nginx.stop();
         if std::thread::panicking() {
             eprintln!("--- nginx\n{}", tail(&self.nginx.error_log()));
-            eprintln!(
-                "--- push-sidecar\n{}",
-                tail(&self.sidecar.process().output())
-            );
+            eprintln!("--- push-sidecar\n{}", tail(&self.sidecar.process().output()));
         } else {
-            assert!(
-                complaints.is_empty(),
-                "nginx complains:\n{}",
-                complaints.join("\n")
-            );
+            assert!(complaints.is_empty(), "nginx complains:\n{}", complaints.join("\n"));
         }
     }
 }
@@ -210,10 +186,7 @@ impl Drop for Host {
 /// publication could otherwise overtake the subscription. `internal` is where a backend asks.
 pub async fn until_online(internal: &Endpoint, channels: &[Channel]) -> io::Result<()> {
     for some in channels.chunks(100) {
-        let ids: Vec<_> = some
-            .iter()
-            .map(|channel| channel.private.as_str())
-            .collect();
+        let ids: Vec<_> = some.iter().map(|channel| channel.private.as_str()).collect();
         let target = format!("/bitrix/pub/?CHANNEL_ID={}", ids.join("/"));
         let end = Instant::now() + wait::SOON;
         loop {

@@ -80,10 +80,7 @@ pub struct Response {
 impl Response {
     /// The first header of that name, whatever its case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .find(|(given, _)| given.eq_ignore_ascii_case(name));
+        let found = self.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -101,9 +98,7 @@ pub struct Http1 {
 impl Http1 {
     /// Connects.
     pub async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
-        Ok(Self {
-            stream: BufReader::new(endpoint.connect().await?),
-        })
+        Ok(Self { stream: BufReader::new(endpoint.connect().await?) })
     }
 
     /// Sends bytes as they are.
@@ -132,16 +127,10 @@ impl Http1 {
             if line.is_empty() {
                 break;
             }
-            let (name, value) = line
-                .split_once(':')
-                .ok_or_else(|| io::Error::other("no colon"))?;
+            let (name, value) = line.split_once(':').ok_or_else(|| io::Error::other("no colon"))?;
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
-        let mut response = Response {
-            status,
-            headers,
-            body: Vec::new(),
-        };
+        let mut response = Response { status, headers, body: Vec::new() };
         response.body = self.body(&response).await?;
         Ok(response)
     }
@@ -198,8 +187,5 @@ impl Http1 {
 
 /// One request on a connection of its own.
 pub async fn once(endpoint: &Endpoint, request: Request) -> io::Result<Response> {
-    Http1::connect(endpoint)
-        .await?
-        .request(&request.header("Connection", "close"))
-        .await
+    Http1::connect(endpoint).await?.request(&request.header("Connection", "close")).await
 }

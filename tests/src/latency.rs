@@ -24,12 +24,6 @@ impl Latency {
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = |percent| self.percentile(percent);
-        write!(
-            f,
-            "p50 {:.2?}, p99 {:.2?}, max {:.2?}",
-            of(50),
-            of(99),
-            of(100)
-        )
+        write!(f, "p50 {:.2?}, p99 {:.2?}, max {:.2?}", of(50), of(99), of(100))
     }
 }

@@ -9,6 +9,7 @@
 //! | [`ports`], [`tls`], [`net`] | addresses, certificates, byte streams |
 //! | [`http1`], [`http2`], [`websocket`], [`poll`] | what a client says |
 //! | [`channel`], [`message`], [`proto`] | signing ids, reading messages: written anew here, so that a mistake of the server's own code cannot hide |
+//! | [`replay`] | what was recorded from push-server 0.4.0, played against the module |
 //! | [`wait`], [`memory`], [`latency`] | conditions and figures |
 //!
 //! The suites want `make build vendored demo` to have run; see [`builds`].
@@ -29,6 +30,7 @@ pub mod ports;
 pub mod process;
 pub mod proto;
 pub mod redis;
+pub mod replay;
 pub mod sidecar;
 pub mod tls;
 pub mod wait;

@@ -11,14 +11,7 @@ pub fn proportional_set_size(pids: &[u32]) -> u64 {
 fn one(pid: u32) -> u64 {
     let path = format!("/proc/{pid}/smaps_rollup");
     let rollup = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let line = rollup
-        .lines()
-        .find(|line| line.starts_with("Pss:"))
-        .expect("a line for Pss");
-    let kib: u64 = line
-        .split_whitespace()
-        .nth(1)
-        .and_then(|word| word.parse().ok())
-        .expect("KiB");
+    let line = rollup.lines().find(|line| line.starts_with("Pss:")).expect("a line for Pss");
+    let kib: u64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("KiB");
     kib * 1024
 }

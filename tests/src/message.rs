@@ -26,9 +26,7 @@ pub fn from_text(text: &str) -> Vec<Message> {
     let mut rest = text;
     let mut messages = Vec::new();
     while !rest.is_empty() {
-        let inner = rest
-            .strip_prefix(START)
-            .unwrap_or_else(|| panic!("no envelope: {rest}"));
+        let inner = rest.strip_prefix(START).unwrap_or_else(|| panic!("no envelope: {rest}"));
         let (envelope, after) = inner.split_once(END).expect("an envelope ends");
         messages.push(from_envelope(envelope));
         rest = after;
@@ -42,21 +40,12 @@ fn from_envelope(envelope: &str) -> Message {
     let (mid, rest) = field(rest, "", r#"","channel":"-","tag":""#);
     let (tag, rest) = field(rest, "", r#"","time":""#);
     let (time, rest) = field(rest, "", r#"","text":"#);
-    let body = rest
-        .strip_suffix('}')
-        .expect("an envelope ends with a brace");
+    let body = rest.strip_suffix('}').expect("an envelope ends with a brace");
     assert!(mid.len() == 26 && digits(mid), "mid {mid}");
-    assert_eq!(
-        mid[10..].trim_start_matches('0'),
-        id,
-        "id is the counter of mid {mid}"
-    );
+    assert_eq!(mid[10..].trim_start_matches('0'), id, "id is the counter of mid {mid}");
     assert!(tag.len() == 3 && digits(tag), "tag {tag}");
     assert!(time.len() == 29 && time.ends_with(" GMT"), "time {time}");
-    Message {
-        mid: mid.to_owned(),
-        body: body.to_owned(),
-    }
+    Message { mid: mid.to_owned(), body: body.to_owned() }
 }
 
 fn field<'a>(text: &'a str, before: &str, after: &str) -> (&'a str, &'a str) {
@@ -76,18 +65,10 @@ pub fn from_binary(bytes: &[u8]) -> Vec<Message> {
     batch
         .responses
         .into_iter()
-        .flat_map(|response| {
-            response
-                .outgoing_messages
-                .expect("outgoingMessages")
-                .messages
-        })
+        .flat_map(|response| response.outgoing_messages.expect("outgoingMessages").messages)
         .map(|message| {
             assert_eq!(message.id.len(), 13, "an id has 13 bytes");
-            Message {
-                mid: hex(&message.id),
-                body: message.body,
-            }
+            Message { mid: hex(&message.id), body: message.body }
         })
         .collect()
 }

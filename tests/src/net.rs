@@ -52,11 +52,7 @@ impl Endpoint {
             None => Ok(Box::new(tcp)),
             Some(config) => {
                 let name = ServerName::try_from("localhost").expect("a name");
-                Ok(Box::new(
-                    TlsConnector::from(config.clone())
-                        .connect(name, tcp)
-                        .await?,
-                ))
+                Ok(Box::new(TlsConnector::from(config.clone()).connect(name, tcp).await?))
             }
         }
     }

@@ -33,10 +33,7 @@ pub fn from_poll(answer: &Response, mode: Mode) -> Vec<Message> {
             from_text(answer.text())
         }
         Mode::Binary => {
-            assert_eq!(
-                answer.header("Content-Type"),
-                Some("application/octet-stream")
-            );
+            assert_eq!(answer.header("Content-Type"), Some("application/octet-stream"));
             from_binary(&answer.body)
         }
     }

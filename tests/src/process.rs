@@ -27,10 +27,7 @@ impl Process {
             .stderr(out)
             .spawn()
             .map_err(|error| io::Error::new(error.kind(), format!("{command:?}: {error}")))?;
-        Ok(Self {
-            child,
-            log: log.to_owned(),
-        })
+        Ok(Self { child, log: log.to_owned() })
     }
 
     /// Its process id.
@@ -63,11 +60,9 @@ impl Process {
     /// Sends `signal` and waits for the end, by force after 10 seconds. Returns the status.
     pub fn end_by(&mut self, signal: Signal) -> ExitStatus {
         self.signal(signal);
-        wait::until_blocking(
-            "the process ends",
-            wait::SOON + Duration::from_secs(5),
-            || self.ended().is_some(),
-        );
+        wait::until_blocking("the process ends", wait::SOON + Duration::from_secs(5), || {
+            self.ended().is_some()
+        });
         self.ended().expect("it has ended")
     }
 }

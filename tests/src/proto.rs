@@ -86,11 +86,7 @@ impl RequestBatch {
     /// A batch that publishes `messages`.
     pub fn publish(messages: Vec<IncomingMessage>) -> Self {
         let command = Command::IncomingMessages(IncomingMessagesRequest { messages });
-        Self {
-            requests: vec![Request {
-                command: Some(command),
-            }],
-        }
+        Self { requests: vec![Request { command: Some(command) }] }
     }
 }
 

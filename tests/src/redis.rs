@@ -17,38 +17,21 @@ pub struct Redis {
 impl Redis {
     /// Starts one whose files are in `folder`.
     pub fn start(folder: &Path) -> io::Result<Self> {
-        let redis = Self {
-            process: Self::spawn(folder)?,
-            folder: folder.to_owned(),
-        };
+        let redis = Self { process: Self::spawn(folder)?, folder: folder.to_owned() };
         redis.wait_ready();
         Ok(redis)
     }
 
     fn spawn(folder: &Path) -> io::Result<Process> {
         let mut command = Command::new("redis-server");
-        command.args([
-            "--port",
-            "0",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--daemonize",
-            "no",
-        ]);
-        command
-            .arg("--unixsocket")
-            .arg(folder.join("redis.sock"))
-            .arg("--dir")
-            .arg(folder);
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
+        command.arg("--unixsocket").arg(folder.join("redis.sock")).arg("--dir").arg(folder);
         Process::spawn(&mut command, &folder.join("redis.log"))
     }
 
     fn wait_ready(&self) {
         wait::until_blocking("Redis answers", wait::SOON, || {
-            self.command(&["PING"])
-                .is_ok_and(|answer| answer.starts_with("+PONG"))
+            self.command(&["PING"]).is_ok_and(|answer| answer.starts_with("+PONG"))
         });
     }
 

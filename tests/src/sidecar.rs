@@ -13,23 +13,33 @@ pub struct Sidecar {
     process: Process,
     folder: PathBuf,
     redis: Option<String>,
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Sidecar {
     /// Starts one on the socket `push-sidecar.sock` in `folder`, with the memory store or with
     /// Redis at that address.
     pub fn start(folder: &Path, redis: Option<String>) -> io::Result<Self> {
-        let process = Self::spawn(folder, redis.as_deref())?;
-        let mut sidecar = Self {
-            process,
-            folder: folder.to_owned(),
-            redis,
-        };
+        Self::start_with(folder, redis, Vec::new())
+    }
+
+    /// [`Sidecar::start`] with options from the environment.
+    pub fn start_with(
+        folder: &Path,
+        redis: Option<String>,
+        environment: Vec<(&'static str, &'static str)>,
+    ) -> io::Result<Self> {
+        let process = Self::spawn(folder, redis.as_deref(), &environment)?;
+        let mut sidecar = Self { process, folder: folder.to_owned(), redis, environment };
         sidecar.wait_ready();
         Ok(sidecar)
     }
 
-    fn spawn(folder: &Path, redis: Option<&str>) -> io::Result<Process> {
+    fn spawn(
+        folder: &Path,
+        redis: Option<&str>,
+        environment: &[(&str, &str)],
+    ) -> io::Result<Process> {
         let mut command = Command::new(builds::sidecar());
         // What `make` was given for `make run` is none of the tests' business.
         for (name, _) in std::env::vars_os() {
@@ -37,10 +47,9 @@ impl Sidecar {
                 command.env_remove(name);
             }
         }
+        command.envs(environment.iter().copied());
         command.arg("serve").arg("--socket").arg(socket(folder));
-        command
-            .arg("--pid-file")
-            .arg(folder.join("push-sidecar.pid"));
+        command.arg("--pid-file").arg(folder.join("push-sidecar.pid"));
         if let Some(url) = redis {
             command.args(["--redis", url]);
         }
@@ -49,11 +58,7 @@ impl Sidecar {
 
     fn wait_ready(&mut self) {
         wait::until_blocking("push-sidecar takes connections", wait::SOON, || {
-            assert!(
-                self.process.ended().is_none(),
-                "push-sidecar: {}",
-                self.process.output()
-            );
+            assert!(self.process.ended().is_none(), "push-sidecar: {}", self.process.output());
             UnixStream::connect(socket(&self.folder)).is_ok()
         });
     }
@@ -65,7 +70,7 @@ impl Sidecar {
 
     /// Starts it again after it was killed, on the same socket.
     pub fn restart(&mut self) -> io::Result<()> {
-        self.process = Self::spawn(&self.folder, self.redis.as_deref())?;
+        self.process = Self::spawn(&self.folder, self.redis.as_deref(), &self.environment)?;
         self.wait_ready();
         Ok(())
     }

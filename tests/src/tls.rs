@@ -26,11 +26,7 @@ impl Certificate {
         let (file, key_file) = (folder.join("server.crt"), folder.join("server.key"));
         fs::write(&file, made.cert.pem())?;
         fs::write(&key_file, made.signing_key.serialize_pem())?;
-        Ok(Self {
-            file,
-            key_file,
-            der: made.cert.der().clone(),
-        })
+        Ok(Self { file, key_file, der: made.cert.der().clone() })
     }
 
     /// A client that trusts it and offers these protocols, e.g. `h2`, in the handshake.
@@ -42,10 +38,7 @@ impl Certificate {
             .expect("TLS 1.2 and 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = protocols
-            .iter()
-            .map(|name| name.as_bytes().to_vec())
-            .collect();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
     }
 }

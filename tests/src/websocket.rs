@@ -49,28 +49,15 @@ impl WebSocket {
 
     /// [`WebSocket::open`] on a connection that is there already.
     pub async fn open_on(stream: Stream, target: &str, mode: Mode) -> io::Result<Self> {
-        let binary = if mode == Mode::Binary {
-            "&binaryMode=true"
-        } else {
-            ""
-        };
+        let binary = if mode == Mode::Binary { "&binaryMode=true" } else { "" };
         let request = format!("ws://localhost{target}{binary}")
             .into_client_request()
             .map_err(io::Error::other)?;
         // A thousand of these must not take 128 KiB each.
-        let config = WebSocketConfig::default()
-            .read_buffer_size(4096)
-            .write_buffer_size(0);
+        let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
         let handshake = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
-        let (stream, _) = soon("a handshake", handshake)
-            .await
-            .map_err(io::Error::other)?;
-        Ok(Self {
-            stream,
-            mode,
-            arrived: VecDeque::new(),
-            mid: None,
-        })
+        let (stream, _) = soon("a handshake", handshake).await.map_err(io::Error::other)?;
+        Ok(Self { stream, mode, arrived: VecDeque::new(), mid: None })
     }
 
     /// The next message. Waits as long as it takes.
@@ -127,10 +114,7 @@ impl WebSocket {
             let code_1006 = |reason: String| Closed { code: 1006, reason };
             match self.stream.next().await {
                 Some(Ok(Frame::Close(None))) => {
-                    return Err(Closed {
-                        code: 1005,
-                        reason: String::new(),
-                    });
+                    return Err(Closed { code: 1005, reason: String::new() });
                 }
                 Some(Ok(Frame::Close(Some(close)))) => {
                     let (code, reason) = (close.code.into(), close.reason.to_string());
