@@ -10,13 +10,14 @@
 //! | [`http1`], [`http2`], [`websocket`], [`poll`] | what a client says |
 //! | [`channel`], [`message`], [`proto`] | signing ids, reading messages: written anew here, so that a mistake of the server's own code cannot hide |
 //! | [`replay`] | what was recorded from push-server 0.4.0, played against the module |
-//! | [`wait`], [`memory`], [`latency`] | conditions and figures |
+//! | [`wait`], [`crowd`], [`memory`], [`latency`] | conditions, load and figures |
 //!
 //! The suites want `make build vendored demo` to have run; see [`builds`].
 #![forbid(unsafe_code)]
 
 pub mod builds;
 pub mod channel;
+pub mod crowd;
 pub mod host;
 pub mod http1;
 pub mod http2;
