@@ -26,6 +26,8 @@ run)
 test)
     need_command redis-server redis-server
     need_command chromium chromium
+    need_command php php-cli
+    need_package php-curl
     ;;
 *) die "usage: install-deps.sh run|test" ;;
 esac
