@@ -1,9 +1,10 @@
 //! The engine: everything a worker knows and does.
 //!
-//! * [`subscribe`]: sessions come, say something, and go. * [`deliver`]: messages reach them.
-//! * [`crowd`]: the oldest of too many has to go. * [`publish`]: messages and questions leave.
-//! * [`sidecar`]: the link. * [`time`]: what is due.
+//! * [`subscribe`]: sessions come and say something. * [`closing`]: they are written to, and go.
+//! * [`deliver`]: messages reach them. * [`crowd`]: the oldest of too many has to go.
+//! * [`publish`]: messages and questions leave. * [`sidecar`]: the link. * [`time`]: what is due.
 
+mod closing;
 mod crowd;
 mod deliver;
 mod publish;

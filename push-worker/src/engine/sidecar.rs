@@ -5,7 +5,7 @@ use push_link::{FLAG_LATE, LinkError, ToSidecar, ToWorker, VERSION};
 use push_protocol::{ChannelKey, Mid};
 
 use super::Engine;
-use super::subscribe::last_message_id;
+use super::closing::last_message_id;
 use crate::link::{Due, LinkState};
 use crate::response::LastMessageId;
 use crate::{Host, Level, Response};
