@@ -353,11 +353,18 @@ pub fn welcome(counter: u64) -> ToWorker {
 pub fn server_frames(bytes: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut rest = bytes;
-    while rest.len() >= 2 {
-        let (head, len) = match rest[1] {
-            126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
-            127 => (10, u64::from_be_bytes(rest[2..10].try_into().unwrap()) as usize),
-            n => (2, usize::from(n)),
+    // A socket may have stopped anywhere, in the head of a frame too.
+    while let Some(&length) = rest.get(1) {
+        let extended = match length {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let head = 2 + extended;
+        let Some(number) = rest.get(2..head) else { break };
+        let len = match extended {
+            0 => usize::from(length),
+            _ => number.iter().fold(0, |len, &byte| len << 8 | usize::from(byte)),
         };
         if rest.len() < head + len {
             break;
