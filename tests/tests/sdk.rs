@@ -173,10 +173,10 @@ impl Client {
 
 /// A message of the backend.
 fn numbered(number: u32) -> String {
-    body("tests", "hello", json!({ "number": number }))
+    body("tests", "hello", &json!({ "number": number }))
 }
 
-fn body(module: &str, command: &str, params: Value) -> String {
+fn body(module: &str, command: &str, params: &Value) -> String {
     let extra = json!({"server_name": "portal", "revision_web": 19});
     json!({"module_id": module, "command": command, "params": params, "extra": extra}).to_string()
 }
@@ -294,7 +294,7 @@ async fn channels_are_replaced(setup: Setup) -> TestResult {
             "channel": {"id": user.channel.private, "type": "private"},
             "new_channel": private_channel(&fresh, &host.key),
         });
-        host.publish(&user.channel, &body("pull", "channel_expire", replaced)).await?;
+        host.publish(&user.channel, &body("pull", "channel_expire", &replaced)).await?;
         // The client comes back after a second, with its last id: nothing is missing.
         host.publish(&fresh, &numbered(2)).await?;
         client.expect_number(2).await;
@@ -319,7 +319,7 @@ async fn a_configuration_expires(setup: Setup) -> TestResult {
         let new = User { channel: Channel::new(), ..old.clone() };
         client.answer("config", json!({"do": "config", "config": new.config(&host)})).await;
         let expired = json!({"channel": {"id": old.channel.private, "type": "private"}});
-        host.publish(&old.channel, &body("pull", command, expired)).await?;
+        host.publish(&old.channel, &body("pull", command, &expired)).await?;
         client.until("asked again", |told| told["method"] == "pull.config.get").await;
         host.publish(&new.channel, &numbered(1)).await?;
         client.expect_number(1).await;
