@@ -9,6 +9,7 @@
 //! | [`ports`], [`tls`], [`net`] | addresses, certificates, byte streams |
 //! | [`http1`], [`http2`], [`websocket`], [`poll`] | what a client says |
 //! | [`channel`], [`message`], [`proto`] | signing ids, reading messages: written anew here, so that a mistake of the server's own code cannot hide |
+//! | [`neighbour`] | a push-server 0.4.0 on the same Redis, as Redis sees it |
 //! | [`replay`] | what was recorded from push-server 0.4.0, played against the module |
 //! | [`wait`], [`crowd`], [`memory`], [`latency`] | conditions, load and figures |
 //!
@@ -24,6 +25,7 @@ pub mod http2;
 pub mod latency;
 pub mod memory;
 pub mod message;
+pub mod neighbour;
 pub mod net;
 pub mod nginx;
 pub mod poll;

@@ -1,0 +1,402 @@
+//! Others on the same Redis: processes of push-server 0.4.0, and a second host of ours.
+//!
+//! The old processes are played ([`push_tests::neighbour`]), by the recorded commands and bytes.
+
+use std::io;
+use std::path::PathBuf;
+
+use push_tests::channel::{hex, unhex};
+use push_tests::http1::{self, Request};
+use push_tests::neighbour::{Draft, Listener, Mid, Neighbour, private, public};
+use push_tests::net::Endpoint;
+use push_tests::poll::{from_poll, poll};
+use push_tests::proto::{IncomingMessage, OutgoingMessage, Receiver, RequestBatch, Sender};
+use push_tests::redis::Redis;
+use push_tests::replay;
+use push_tests::replay::placeholder::Bindings;
+use push_tests::replay::resp::Connection;
+use push_tests::wait::soon;
+use push_tests::websocket::Mode;
+use push_tests::{Channel, Host, Nginx, Setup, Store, TestResult, WebSocket};
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message as Frame;
+
+/// Where everything begins.
+const FIRST: Mid = [0; 13];
+
+/// What comes last, so that nothing can come unnoticed.
+const END: &str = "\"end\"";
+
+/// A host with a Redis, and with a setting of its sidecar.
+fn host(workers: u32, sidecar: &[(&'static str, &'static str)]) -> io::Result<Host> {
+    let mut setup = Setup::new(Nginx::Installed, Store::Redis).workers(workers);
+    setup.sidecar = sidecar.to_vec();
+    setup.start()
+}
+
+fn socket(redis: &Redis) -> PathBuf {
+    redis.url().strip_prefix("unix://").expect("a socket").into()
+}
+
+fn socket_of(host: &Host) -> PathBuf {
+    socket(host.redis.as_ref().expect("a Redis"))
+}
+
+/// A text and a binary subscriber of a pair.
+async fn subscribers(host: &Host, channel: &Channel) -> io::Result<Vec<WebSocket>> {
+    let text = host.subscribe(channel, Mode::Text).await?;
+    Ok(vec![text, host.subscribe(channel, Mode::Binary).await?])
+}
+
+/// Which of these are online for us.
+async fn online(host: &Host, channels: &[&Channel]) -> io::Result<Vec<bool>> {
+    let ids: Vec<_> = channels.iter().map(|channel| channel.private.as_str()).collect();
+    let target = format!("/bitrix/pub/?CHANNEL_ID={}", ids.join("/"));
+    let answer = http1::once(&host.internal(), Request::get(&target)).await?;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    Ok(ids.iter().map(|id| answer.text().contains(id)).collect())
+}
+
+/// Posts a batch, which must be taken.
+async fn post(endpoint: &Endpoint, target: &str, batch: Vec<u8>) -> TestResult {
+    let answer = http1::once(endpoint, Request::post(target, batch)).await?;
+    assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
+    Ok(())
+}
+
+/// The messages of a subscriber up to the one that says `END`, which is published here.
+async fn rest(
+    host: &Host,
+    channel: &Channel,
+    sockets: &mut [WebSocket],
+) -> io::Result<Vec<Vec<String>>> {
+    host.publish(channel, END).await?;
+    let mut all = Vec::new();
+    for socket in sockets {
+        let mut bodies = Vec::new();
+        loop {
+            let body = socket.body().await;
+            if body == END {
+                break;
+            }
+            bodies.push(body);
+        }
+        all.push(bodies);
+    }
+    Ok(all)
+}
+
+fn recorded_receivers(list: &Value) -> Vec<Receiver> {
+    let bytes = |value: &Value| value.as_str().map(unhex).unwrap_or_default();
+    let receiver = |entry: &Value| Receiver {
+        id: bytes(&entry["id"]),
+        is_private: entry["isPrivate"].as_bool().unwrap_or_default(),
+        signature: bytes(&entry["signature"]),
+    };
+    list.as_array().expect("receivers").iter().map(receiver).collect()
+}
+
+#[tokio::test]
+async fn the_played_process_is_the_recorded_one() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let redis = Redis::start(folder.path())?;
+    let mut look = Connection::open(&socket(&redis)).await?;
+    let recorded = replay::file("redis.json");
+    let mut played = 0;
+    for scenario in recorded["scenarios"].as_array().expect("scenarios") {
+        let Some(published) = scenario["published"].get(0) else { continue };
+        let message = &published["payload_decoded"]["fields"]["notifications"][0]["ipcMessages"]["messages"]
+            [0];
+        let outgoing = &message["outgoingMessage"];
+        let text = |value: &Value| value.as_str().expect("a string").to_owned();
+        let number = |value: &Value| value.as_u64().expect("a number") as u32;
+        let sender = outgoing["sender"]["id"].as_str().map(unhex).unwrap_or_default();
+        let client = outgoing["sender"]["type"] == "CLIENT";
+        let draft = Draft {
+            receivers: recorded_receivers(&message["receivers"]),
+            body: text(&outgoing["body"]),
+            expiry: number(&outgoing["expiry"]),
+            created: number(&outgoing["created"]),
+            sender: Sender { r#type: if client { 1 } else { 2 }, id: sender },
+        };
+        let mid = text(&outgoing["id"]);
+        let before = mid[10..].parse::<u64>()? - 1;
+        look.command(&[b"SET", b"server:startdate", &mid.as_bytes()[..10]]).await?;
+        look.command(&[b"SET", b"server:messagecounter", before.to_string().as_bytes()]).await?;
+
+        let uid = text(&published["channel"]).replace("pushserver:", "");
+        let mut neighbour = Neighbour::start(&socket(&redis), &uid).await?;
+        let mut listener = Listener::start(&socket(&redis), "somebody").await?;
+        let given = neighbour.publish(&draft).await?;
+        assert_eq!(hex(&given), mid, "{}", scenario["id"]);
+        assert_eq!(hex(&draft.announcement(&given)), text(&published["payload_hex"]));
+        let announced = soon("the announcement", listener.next()).await?.remove(0);
+        assert_eq!((announced.uid, hex(&announced.message.id)), (uid, mid));
+        for key in scenario["keys"].as_array().expect("keys") {
+            let name = unhex(&text(&key["key_hex"]));
+            if name.starts_with(b"message:") {
+                let value = look.command(&[b"GET", &name]).await?.bytes();
+                assert_eq!(hex(&value), text(&key["value_hex"]), "{}", scenario["id"]);
+            } else if key["type"] == "zset" {
+                let members = look.command(&[b"ZRANGE", &name, b"0", b"-1"]).await?.list();
+                assert_eq!(members.len(), 1, "{}", scenario["id"]);
+            }
+        }
+        // What came before and behind it belongs to a connection, or to a reader.
+        let commands = scenario["commands_in_order"].as_array().expect("commands");
+        let names: Vec<_> = commands.iter().map(|command| text(&command[0])).collect();
+        let begin = names.iter().position(|name| name == "incr").expect("an id is taken");
+        assert_eq!(names[begin..][..neighbour.sent.len()], neighbour.sent, "{}", scenario["id"]);
+        played += 1;
+    }
+    assert!(played >= 10, "{played} scenarios");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_it_publishes_reaches_our_subscribers() -> TestResult {
+    let host = host(2, &[])?;
+    let mut neighbour = Neighbour::start(&socket_of(&host), "2wzeqrlu").await?;
+    let (channel, other) = (Channel::new(), Channel::new());
+    let mut sockets = subscribers(&host, &channel).await?;
+    // A subscriber of the private id alone has no part in what is for the public one.
+    let target = format!("/bitrix/subws/?CHANNEL_ID={}", channel.signed_private(&host.key));
+    sockets.push(WebSocket::open(&host.public(), &target, Mode::Binary).await?);
+    let waiting = poll(&host.public(), host.target(&channel).replace("subws", "sub"));
+
+    let pair = [private(&channel), public(&channel)];
+    let signed = Receiver { signature: channel.public_signature(&host.key), ..public(&channel) };
+    let client = Sender { r#type: 1, id: unhex(&other.public) };
+    let drafts = [
+        Draft::new(&[private(&channel)], "\"stored\"", 60),
+        Draft::new(&pair, "\"to a pair\"", 60),
+        Draft::new(&[public(&channel)], "\"to the public id\"", 60),
+        Draft::new(&[private(&other), private(&channel)], "\"to two\"", 60),
+        Draft::new(&[private(&channel)], "\"live only\"", 0),
+        Draft { sender: client, ..Draft::new(&[signed], "\"of a client\"", 60) },
+        Draft::new(&[private(&other)], "\"not for us\"", 60),
+    ];
+    let mut mids = Vec::new();
+    for draft in &drafts {
+        mids.push(hex(&neighbour.publish(draft).await?));
+    }
+    for (number, socket) in sockets.iter_mut().enumerate() {
+        for (draft, mid) in drafts.iter().zip(&mids) {
+            let for_it = |to: &Receiver| {
+                *to == private(&channel) || number < 2 && to.id == unhex(&channel.public)
+            };
+            if draft.receivers.iter().any(for_it) {
+                let message = soon("a message", socket.next()).await.expect("open");
+                assert_eq!(
+                    (&message.body, &message.mid),
+                    (&draft.body, mid),
+                    "subscriber {number}"
+                );
+            }
+        }
+    }
+    let answer = soon("the poll", waiting).await??;
+    let polled = from_poll(&answer, Mode::Text);
+    assert!(!polled.is_empty() && drafts.iter().any(|draft| draft.body == polled[0].body));
+    assert_eq!(rest(&host, &channel, &mut sockets).await?, vec![Vec::<String>::new(); 3]);
+
+    // And whoever comes later gets what was stored, once.
+    let bodies = |wanted: fn(&Draft) -> bool| -> Vec<String> {
+        drafts[..6].iter().filter(|draft| wanted(draft)).map(|draft| draft.body.clone()).collect()
+    };
+    for mode in [Mode::Text, Mode::Binary] {
+        let target = format!("{}&mid={}", host.target(&channel), hex(&FIRST));
+        let mut late = WebSocket::open(&host.public(), &target, mode).await?;
+        for body in bodies(|draft| draft.expiry > 0) {
+            assert_eq!(late.body().await, body);
+        }
+        assert_eq!(late.body().await, END);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn announcements_out_of_order_are_put_in_order() -> TestResult {
+    // A gap is waited for, longer than this machine can be busy.
+    let host = host(2, &[("BX_PUSH_LINK_GAP_HOLD_MS", "5000")])?;
+    let mut first = Neighbour::start(&socket_of(&host), "first").await?;
+    let mut second = Neighbour::start(&socket_of(&host), "second").await?;
+    let channel = Channel::new();
+    let mut sockets = subscribers(&host, &channel).await?;
+    let mut expected = Vec::new();
+    for round in 0..20 {
+        let draft = |name: &str| {
+            Draft::new(&[private(&channel)], &format!("\"{name} {round}\""), round % 2 * 60)
+        };
+        let (earlier, later) = (draft("earlier"), draft("later"));
+        let (low, high) = (first.allocate().await?, second.allocate().await?);
+        for (process, mid, draft) in [(&mut second, high, &later), (&mut first, low, &earlier)] {
+            if draft.expiry > 0 {
+                process.store(&mid, draft).await?;
+            }
+            process.announce(&mid, draft).await?;
+        }
+        expected.extend([earlier.body, later.body]);
+    }
+    assert_eq!(rest(&host, &channel, &mut sockets).await?, [expected.clone(), expected]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn ids_that_come_late_or_never_hold_nobody_up() -> TestResult {
+    let host = host(2, &[("BX_PUSH_LINK_GAP_HOLD_MS", "50")])?;
+    let mut neighbour = Neighbour::start(&socket_of(&host), "2wzeqrlu").await?;
+    let channel = Channel::new();
+    let mut sockets = subscribers(&host, &channel).await?;
+    let draft =
+        |body: &str, expiry| Draft::new(&[private(&channel), public(&channel)], body, expiry);
+    let next = async |sockets: &mut Vec<WebSocket>, body: &str| {
+        for socket in sockets {
+            assert_eq!(socket.body().await, body);
+        }
+    };
+
+    // Announced long after its successor was delivered.
+    let (late, prompt) = (draft("\"late\"", 0), draft("\"prompt\"", 60));
+    let late_mid = neighbour.allocate().await?;
+    neighbour.publish(&prompt).await?;
+    next(&mut sockets, &prompt.body).await;
+    neighbour.announce(&late_mid, &late).await?;
+    next(&mut sockets, &late.body).await;
+
+    // Taken by a process that died.
+    neighbour.allocate().await?;
+    let after = draft("\"after a hole\"", 0);
+    neighbour.publish(&after).await?;
+    next(&mut sockets, &after.body).await;
+
+    // Stored, but its process is slow to announce it: it is found in time, and not repeated then.
+    let (stored, successor) = (draft("\"stored\"", 60), draft("\"successor\"", 0));
+    let stored_mid = neighbour.allocate().await?;
+    neighbour.store(&stored_mid, &stored).await?;
+    neighbour.publish(&successor).await?;
+    next(&mut sockets, &stored.body).await;
+    next(&mut sockets, &successor.body).await;
+    neighbour.announce(&stored_mid, &stored).await?;
+
+    assert_eq!(rest(&host, &channel, &mut sockets).await?, vec![Vec::<String>::new(); 2]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_spoilt_time_does_no_harm() -> TestResult {
+    let host = host(1, &[])?;
+    let mut neighbour = Neighbour::start(&socket_of(&host), "2wzeqrlu").await?;
+    let channel = Channel::new();
+    let target = host.target(&channel).replace("subws", "sub");
+    let [text, binary] =
+        ["", "&binaryMode=true"].map(|mode| poll(&host.public(), format!("{target}{mode}")));
+    host.until_online(std::slice::from_ref(&channel)).await?;
+    // Milliseconds, cut to 32 bits, as the recorded process announced it.
+    let spoilt = Draft { created: 111_934_964, ..Draft::new(&[private(&channel)], "\"x\"", 0) };
+    let mut bindings = Bindings::new();
+    let mid = neighbour.publish(&spoilt).await?;
+    let answer = soon("the poll", text).await??;
+    let envelope = r#"#!NGINXNMS!#{"id":1,"mid":"{{mid:m}}","channel":"-","tag":"{{tag}}","time":"{{http_date}}","text":"x"}#!NGINXNME!#"#;
+    bindings.matches(envelope, answer.text())?;
+    let answer = soon("the poll", binary).await??;
+    let message = from_poll(&answer, Mode::Binary).remove(0);
+    assert_eq!((message.mid, message.body), (hex(&mid), spoilt.body));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_we_publish_reaches_its_subscribers() -> TestResult {
+    let host = host(2, &[])?;
+    let socket = socket_of(&host);
+    let mut listener = Listener::start(&socket, "2wzeqrlu").await?;
+    let mut reader = Neighbour::start(&socket, "2wzeqrlu").await?;
+    let (channel, sender) = (Channel::new(), Channel::new());
+    let signed = Receiver { signature: channel.public_signature(&host.key), ..public(&channel) };
+    let batch = |receivers: Vec<Receiver>, body: &str, expiry| {
+        let message = IncomingMessage { receivers, body: body.into(), expiry };
+        prost::Message::encode_to_vec(&RequestBatch::publish(vec![message]))
+    };
+
+    // A text to a pair and a private id, kept; a text that is not kept; a batch; a client by rest; a
+    // client by WebSocket.
+    let text = format!("{}/{}", channel.signed_pair(&host.key), sender.private);
+    assert_eq!(host.post(&[&text], "\"text\"", 60).await?.status, 200);
+    assert_eq!(host.post(&[&channel.private], "\"live only\"", 0).await?.status, 200);
+    let bin = batch(vec![public(&channel)], "\"batch\"", 60);
+    post(&host.internal(), "/bitrix/pub/?binaryMode=true", bin).await?;
+    let bin = batch(vec![signed.clone()], "\"rest\"", 60);
+    post(&host.public(), &host.target(&sender).replace("subws", "rest"), bin).await?;
+    let mut client = WebSocket::open(&host.public(), &host.target(&sender), Mode::Binary).await?;
+    client.send(Frame::binary(batch(vec![signed.clone()], "\"websocket\"", 0))).await?;
+
+    let backend = Sender { r#type: 2, id: Vec::new() };
+    let by_client = Sender { r#type: 1, id: unhex(&sender.public) };
+    let to_three = vec![private(&channel), public(&channel), private(&sender)];
+    let expected = [
+        (to_three, "\"text\"", 60, &backend),
+        (vec![private(&channel)], "\"live only\"", 0, &backend),
+        (vec![public(&channel)], "\"batch\"", 60, &backend),
+        (vec![signed.clone()], "\"rest\"", 60, &by_client),
+        (vec![signed], "\"websocket\"", 0, &by_client),
+    ];
+    let mut announced: Vec<OutgoingMessage> = Vec::new();
+    for (receivers, body, expiry, sender) in expected {
+        let messages = soon("an announcement", listener.next()).await?;
+        let [message] = <[_; 1]>::try_from(messages).expect("one message each");
+        assert_ne!(message.uid, "2wzeqrlu");
+        assert_eq!(message.receivers, receivers, "{body}");
+        let message = message.message;
+        assert_eq!((message.body.as_str(), message.expiry), (body, expiry));
+        assert_eq!(message.sender.as_ref(), Some(sender), "{body}");
+        assert!(message.created.abs_diff(Draft::new(&[], "", 0).created) < 10, "{message:?}");
+        announced.push(message);
+    }
+    assert!(announced.is_sorted_by(|a, b| a.id < b.id), "{announced:?}");
+
+    // What it reads from the history is what was kept, in the same bytes.
+    let kept: Vec<_> = announced.iter().filter(|message| message.expiry > 0).cloned().collect();
+    let first = <Mid>::try_from(&*kept[0].id).expect("13 bytes");
+    let pair = [private(&channel), public(&channel)];
+    // The first is listed under both ids, and 0.4.0 sends it twice (D14).
+    let mut read = reader.history(&pair, &FIRST).await?;
+    read.dedup();
+    assert_eq!(read, kept);
+    let mut read = reader.history(&pair, &first).await?;
+    read.dedup();
+    assert_eq!(read, kept[1..]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn online_marks_agree() -> TestResult {
+    let host = host(2, &[("BX_PUSH_ONLINE_GRACE", "1")])?;
+    let mut neighbour = Neighbour::start(&socket_of(&host), "2wzeqrlu").await?;
+
+    // One of its connections is online for us.
+    let (theirs, nobodys) = (Channel::new(), Channel::new());
+    neighbour.mark_online(&[private(&theirs), public(&theirs)]).await?;
+    assert_eq!(online(&host, &[&theirs, &nobodys]).await?, [true, false]);
+
+    // One of ours is online for it, by all its ids; soon after its end no more.
+    let (ours, second) = (Channel::new(), Channel::new());
+    let ids = [private(&ours), public(&ours), private(&second), public(&second)];
+    let target = format!("{}/{}", host.target(&ours), second.signed_pair(&host.key));
+    let socket = WebSocket::open(&host.public(), &target, Mode::Binary).await?;
+    until_marks(&mut neighbour, &ids, true).await?;
+    drop(socket);
+    until_marks(&mut neighbour, &ids, false).await?;
+    assert_eq!(online(&host, &[&ours, &second, &theirs]).await?, [false, false, true]);
+    Ok(())
+}
+
+/// Waits until the neighbour takes these channels for online, or for offline.
+async fn until_marks(neighbour: &mut Neighbour, ids: &[Receiver], online: bool) -> TestResult {
+    soon("the marks", async {
+        while neighbour.online(ids).await? != vec![online; ids.len()] {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        Ok(())
+    })
+    .await
+}
