@@ -3,7 +3,7 @@
 //! nginx is asked to read without buffering, so that nothing goes through a temporary file (a
 //! worker never waits for a disk) and the limit holds while the body comes in.
 
-use nginx_sys::{
+use ::ngx::ffi::{
     NGX_AGAIN, NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_SPECIAL_RESPONSE, NGX_OK,
     ngx_http_block_reading, ngx_http_finalize_request, ngx_http_read_client_request_body,
     ngx_http_read_unbuffered_request_body, ngx_http_request_t, ngx_int_t,

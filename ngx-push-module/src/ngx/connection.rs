@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 
-use nginx_sys::{
+use ::ngx::ffi::{
     NGX_AGAIN, NGX_OK, ngx_connection_t, ngx_cycle_t, ngx_event_t, ngx_handle_read_event,
     ngx_handle_write_event, ngx_http_close_connection, ngx_int_t, ngx_post_event,
     ngx_posted_next_events, shutdown,

@@ -4,7 +4,7 @@
 use std::ffi::c_char;
 use std::ptr::null_mut;
 
-use nginx_sys::{
+use ::ngx::ffi::{
     NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_REQUEST_TIME_OUT, NGX_OK, ngx_add_timer, ngx_chain_t,
     ngx_connection_t, ngx_connection_tcp_nopush_e_NGX_TCP_NOPUSH_SET,
     ngx_connection_tcp_nopush_e_NGX_TCP_NOPUSH_UNSET, ngx_del_timer, ngx_event_t,
@@ -283,7 +283,7 @@ unsafe fn free_tls_buffer(c: *mut ngx_connection_t) {
     // SAFETY: nothing is buffered in it, as nothing of the connection is.
     unsafe {
         if !(*c).ssl.is_null() {
-            nginx_sys::ngx_ssl_free_buffer(c);
+            ::ngx::ffi::ngx_ssl_free_buffer(c);
         }
     }
 }

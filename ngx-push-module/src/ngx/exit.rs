@@ -7,7 +7,7 @@
 use std::os::fd::IntoRawFd;
 use std::os::unix::net::UnixDatagram;
 
-use nginx_sys::{ngx_close_connection, ngx_connection_t, ngx_event_t, ngx_get_connection};
+use ::ngx::ffi::{ngx_close_connection, ngx_connection_t, ngx_event_t, ngx_get_connection};
 use push_worker::Level;
 
 use super::guard::guard;

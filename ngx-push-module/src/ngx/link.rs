@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::null_mut;
 
-use nginx_sys::{
+use ::ngx::ffi::{
     NGX_AGAIN, NGX_DECLINED, NGX_LOG_ALERT, NGX_OK, ngx_close_connection, ngx_connection_t,
     ngx_errno, ngx_event_connect_peer, ngx_event_t, ngx_int_t, ngx_log_t, ngx_peer_connection_t,
     ngx_str_t, ngx_uint_t, sa_family_t, sockaddr_un, socklen_t,
@@ -62,7 +62,7 @@ pub fn connect(path: &Path) -> io::Result<()> {
     if bytes.len() >= address.sun_path.len() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    address.sun_family = nginx_sys::AF_UNIX as sa_family_t;
+    address.sun_family = ::ngx::ffi::AF_UNIX as sa_family_t;
     for (to, &from) in address.sun_path.iter_mut().zip(bytes) {
         *to = from as _;
     }
@@ -104,7 +104,7 @@ pub fn all_sent() {
 
 #[cfg(target_os = "linux")]
 unsafe fn ignore_room(c: *mut ngx_connection_t) {
-    use nginx_sys::{
+    use ::ngx::ffi::{
         EPOLL_EVENTS_EPOLLET, EPOLL_EVENTS_EPOLLOUT, NGX_USE_EPOLL_EVENT, ngx_event_actions,
         ngx_event_flags,
     };

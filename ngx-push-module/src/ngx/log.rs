@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use nginx_sys::{
+use ::ngx::ffi::{
     NGX_LOG_ALERT, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN, ngx_cycle,
     ngx_log_error_core, ngx_log_t, ngx_uint_t,
 };

@@ -1,10 +1,10 @@
 //! The tables that nginx reads when it loads the module, and the life of a worker.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
 
-use nginx_sys::{
+use ::ngx::ffi::{
     NGX_CONF_TAKE1, NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF_OFFSET,
     NGX_HTTP_MODULE, NGX_OK, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER, ngx_command_t, ngx_conf_t,
     ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t, ngx_process, ngx_str_t, ngx_uint_t,
@@ -58,7 +58,8 @@ static mut CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: Some(merge_loc_conf),
 };
 
-static mut MODULE: ngx_module_t = ngx_module_t {
+#[allow(non_upper_case_globals, reason = "its name is the module's")]
+static mut ngx_http_bx_push_module: ngx_module_t = ngx_module_t {
     ctx: (&raw mut CONTEXT).cast(),
     commands: (&raw mut COMMANDS).cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
@@ -67,29 +68,12 @@ static mut MODULE: ngx_module_t = ngx_module_t {
     ..ngx_module_t::default()
 };
 
-/// A table of pointers that nginx only reads.
-#[repr(transparent)]
-struct Table<T>([*const T; 2]);
-
-// SAFETY: never written after the build; nginx reads it from one thread.
-unsafe impl<T> Sync for Table<T> {}
-
-#[unsafe(no_mangle)]
-#[used]
-#[allow(non_upper_case_globals, reason = "nginx looks for this name")]
-static ngx_modules: Table<ngx_module_t> = Table([&raw const MODULE, std::ptr::null()]);
-
-const NAME: &CStr = c"ngx_http_bx_push_module";
-
-#[unsafe(no_mangle)]
-#[used]
-#[allow(non_upper_case_globals, reason = "nginx looks for this name")]
-static ngx_module_names: Table<c_char> = Table([NAME.as_ptr(), std::ptr::null()]);
+::ngx::ngx_modules!(ngx_http_bx_push_module);
 
 /// The module's place in the arrays of http modules; nginx sets it when it loads the module.
 pub(super) fn ctx_index() -> usize {
     // SAFETY: written while the configuration is read, from the thread that reads it here.
-    unsafe { MODULE.ctx_index }
+    unsafe { ngx_http_bx_push_module.ctx_index }
 }
 
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use nginx_sys::{
+use ::ngx::ffi::{
     NGX_DONE, NGX_HTTP_GET, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_OPTIONS, NGX_HTTP_POST,
     NGX_HTTP_VERSION_11, ngx_http_request_t, ngx_int_t, ngx_list_t, ngx_table_elt_t, ngx_uint_t,
 };
@@ -134,7 +134,7 @@ impl<'a> Request<'a> {
 /// `list` is a valid list of `ngx_table_elt_t` and does not change while `'a` lasts.
 unsafe fn elements<'a>(list: &'a ngx_list_t) -> impl Iterator<Item = &'a ngx_table_elt_t> {
     // SAFETY: the parts are chained up to a null, each with `nelts` elements.
-    let next = |part: &&'a nginx_sys::ngx_list_part_t| unsafe { part.next.as_ref() };
+    let next = |part: &&'a ::ngx::ffi::ngx_list_part_t| unsafe { part.next.as_ref() };
     std::iter::successors(Some(&list.part), next).flat_map(|part| {
         if part.nelts == 0 {
             return [].iter();

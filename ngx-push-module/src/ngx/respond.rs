@@ -2,12 +2,12 @@
 
 use std::ptr::null_mut;
 
-use bytes::Bytes;
-use nginx_sys::{
+use ::ngx::ffi::{
     NGX_ERROR, NGX_HTTP_SPECIAL_RESPONSE, NGX_OK, ngx_chain_t, ngx_http_discard_request_body,
     ngx_http_output_filter, ngx_http_request_t, ngx_http_send_header, ngx_int_t, ngx_list_push,
     ngx_pcalloc, ngx_pnalloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t,
 };
+use bytes::Bytes;
 use push_protocol::handshake::Refusal;
 use push_worker::{ContentType, LastMessageId, Response};
 
@@ -185,8 +185,8 @@ unsafe fn send_body(r: *mut ngx_http_request_t, body: Bytes) -> ngx_int_t {
         }
         // The request's pool keeps the bytes until they are written.
         let body = keep((*r).pool, body);
-        let buf = ngx_pcalloc((*r).pool, size_of::<nginx_sys::ngx_buf_t>())
-            .cast::<nginx_sys::ngx_buf_t>();
+        let buf = ngx_pcalloc((*r).pool, size_of::<::ngx::ffi::ngx_buf_t>())
+            .cast::<::ngx::ffi::ngx_buf_t>();
         if body.is_null() || buf.is_null() {
             return NGX_ERROR as ngx_int_t;
         }

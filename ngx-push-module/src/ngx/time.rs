@@ -1,6 +1,6 @@
 //! nginx's clocks, read once per turn of the event loop.
 
-use nginx_sys::{ngx_current_msec, ngx_timeofday};
+use ::ngx::ffi::{ngx_current_msec, ngx_timeofday};
 
 /// Milliseconds on a clock that does not go back.
 pub fn monotonic_ms() -> u64 {

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::ffi::c_void;
 
-use nginx_sys::{
+use ::ngx::ffi::{
     NGX_ERROR, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_SPECIAL_RESPONSE, ngx_http_block_reading,
     ngx_http_cleanup_add, ngx_http_discard_request_body, ngx_http_finalize_request,
     ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_test_reading, ngx_int_t,
