@@ -68,6 +68,11 @@ impl Draft {
 
     /// As it is announced: `NotificationBatch`.
     pub fn announcement(&self, mid: &Mid) -> Vec<u8> {
+        field(1, &field(1, &field(1, &self.ipc_message(mid))))
+    }
+
+    /// The `IPCMessage` of its announcement.
+    pub fn ipc_message(&self, mid: &Mid) -> Vec<u8> {
         let mut message = Vec::new();
         for Receiver { id, is_private, signature } in &self.receivers {
             let mut receiver = field(1, id);
@@ -78,7 +83,7 @@ impl Draft {
             message.extend(field(1, &receiver));
         }
         message.extend(field(3, &self.outgoing(mid)));
-        field(1, &field(1, &field(1, &message)))
+        message
     }
 }
 
@@ -92,8 +97,8 @@ pub fn public(channel: &Channel) -> Receiver {
     Receiver { id: unhex(&channel.public), is_private: false, signature: Vec::new() }
 }
 
-/// A length-delimited field.
-fn field(number: u8, value: &[u8]) -> Vec<u8> {
+/// A length-delimited field of protobuf.
+pub fn field(number: u8, value: &[u8]) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];
     varint(&mut out, value.len());
     out.extend(value);
@@ -176,9 +181,13 @@ impl Neighbour {
 
     /// Announces a message.
     pub async fn announce(&mut self, mid: &Mid, draft: &Draft) -> io::Result<()> {
+        self.announce_bytes(&draft.announcement(mid)).await
+    }
+
+    /// Announces whatever it is.
+    pub async fn announce_bytes(&mut self, payload: &[u8]) -> io::Result<()> {
         let channel = format!("pushserver:{}", self.uid);
-        let payload = draft.announcement(mid);
-        self.command(&[b"PUBLISH", channel.as_bytes(), &payload]).await.map(drop)
+        self.command(&[b"PUBLISH", channel.as_bytes(), payload]).await.map(drop)
     }
 
     /// Publishes a message, with all that belongs to it.
