@@ -195,3 +195,22 @@ fn statistics_of_other_processes_stand_beside_ours_until_they_are_over() {
         assert_eq!(names[1], "sub-8010");
     });
 }
+
+#[test]
+fn a_publish_that_the_store_does_not_take_is_not_counted() {
+    run(async {
+        let mut server = RedisServer::start();
+        let sidecar = Sidecar::redis(&server);
+        let mut worker = sidecar.worker(1).await;
+        worker.send(&publishing(1, vec![item(0, &[private(1)], "1")])).await;
+        worker.ack(1).await;
+        server.stop(false);
+        for _ in 0..3 {
+            worker.send(&publishing(2, vec![item(0, &[private(1)], "2")])).await;
+            assert_eq!(worker.ack(2).await.0, push_link::PublishStatus::Unavailable);
+        }
+        let all = statistics(&mut worker, &mut []).await;
+        assert_eq!(all[0]["daily"]["messages"]["unknown"], 1);
+        assert_eq!(all[0]["daily"]["requests"]["incomingMessages"], 1);
+    });
+}

@@ -158,7 +158,13 @@ impl<S: Store + 'static> Exchange<S> {
     }
 
     /// `Publish`: goes on to its end even when the link is gone.
-    pub fn publish(self: &Rc<Self>, peer: Rc<Peer>, seq: u64, messages: Vec<PublishItem>) {
+    pub fn publish(
+        self: &Rc<Self>,
+        peer: Rc<Peer>,
+        seq: u64,
+        counted: bool,
+        messages: Vec<PublishItem>,
+    ) {
         let token = Token { instance: peer.instance, seq };
         if self.draining.get() {
             let status = PublishStatus::Unavailable;
@@ -171,7 +177,12 @@ impl<S: Store + 'static> Exchange<S> {
         self.publishing.set(self.publishing.get() + 1);
         let this = Rc::clone(self);
         tokio::task::spawn_local(async move {
+            let labels: Vec<String> = messages.iter().map(|m| m.label.clone()).collect();
             let stored = this.store.publish(token, messages).await;
+            // Not before: a worker sends what the store can't take again and again.
+            if stored.is_ok() {
+                this.count_publish(peer.id, counted, labels);
+            }
             let (status, detail) = match stored {
                 Ok(_) => (PublishStatus::Stored, String::new()),
                 Err(StoreError::Unavailable(detail)) => (PublishStatus::Unavailable, detail),

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chrono::{Local, NaiveDate};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use push_link::{PublishItem, ToWorker};
+use push_link::ToWorker;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -97,21 +97,21 @@ impl<S: Store + 'static> Exchange<S> {
         statistics.heard(link);
     }
 
-    /// A publish; `counted` as there: only requests in binary form count as requests.
-    pub fn count_publish(&self, link: LinkId, counted: bool, messages: &[PublishItem]) {
+    /// A publish was stored; `counted` as there: only requests in binary form count as requests.
+    pub fn count_publish(&self, link: LinkId, counted: bool, labels: Vec<String>) {
         let mut statistics = self.statistics.borrow_mut();
         statistics.today();
         let Some(counters) = statistics.links.get_mut(&link) else { return };
         if counted {
             *counters.requests.entry("incomingMessages").or_default() += 1;
         }
-        for message in messages {
+        for label in labels {
             let known = &mut counters.messages;
-            if let Some(count) = known.get_mut(&message.label) {
+            if let Some(count) = known.get_mut(&label) {
                 *count += 1;
             } else {
                 let room = known.len() < MAX_LABELS;
-                let label = if room { message.label.clone() } else { "unknown".to_owned() };
+                let label = if room { label } else { "unknown".to_owned() };
                 *known.entry(label).or_default() += 1;
             }
         }

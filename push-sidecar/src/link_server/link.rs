@@ -158,8 +158,7 @@ impl<S: Store + 'static> Link<S> {
                 self.spawn(async move { exchange.recover(peer, req, after, channels).await });
             }
             ToSidecar::Publish { seq, counted, messages } => {
-                exchange.count_publish(peer.id, counted, &messages);
-                exchange.publish(peer, seq, messages);
+                exchange.publish(peer, seq, counted, messages);
             }
             ToSidecar::Connections { channel, count, limit } => {
                 exchange.connections(&peer, channel, count, limit);
