@@ -7,6 +7,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { install } from "./browser-globals.mjs";
+import { logger } from "./logger.mjs";
 
 install();
 const sdk = dirname(createRequire(import.meta.url).resolve("@bitrix24/b24jssdk/package.json"));
@@ -63,16 +64,7 @@ const b24 = {
 };
 
 const client = new PullClient({ b24, userId: 1, siteId: "s1" });
-const quiet = async () => {};
-client.setLogger({
-  debug: quiet,
-  info: quiet,
-  notice: quiet,
-  log: quiet,
-  warning: async (message) => tell("warning", { message }),
-  error: async (message, details) =>
-    tell("error", { message, error: String(details?.error ?? "") }),
-});
+client.setLogger(logger(tell));
 client.subscribe({
   moduleId: "tests",
   callback: ({ command, params }) => tell("message", { command, params, mid: client.session.mid }),

@@ -11,6 +11,7 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { install } from "./browser-globals.mjs";
+import { logger } from "./logger.mjs";
 
 install();
 const sdk = dirname(createRequire(import.meta.url).resolve("@bitrix24/b24jssdk/package.json"));
@@ -56,16 +57,7 @@ async function start({ userId, mid, hasty }) {
   // The client spreads what follows 4010 over half a minute.
   if (hasty) Math.random = () => 0;
   client = new PullClient({ b24, userId, siteId: "s1" });
-  const quiet = async () => {};
-  client.setLogger({
-    debug: quiet,
-    info: quiet,
-    notice: quiet,
-    log: quiet,
-    warning: async (message) => tell("warning", { message }),
-    error: async (message, details) =>
-      tell("error", { message, error: String(details?.error ?? "") }),
-  });
+  client.setLogger(logger(tell));
   // What came from the server, before the client leaves out what it has seen already.
   const { extractMessages } = client;
   client.extractMessages = function (data) {

@@ -26,6 +26,9 @@ pub enum Store {
     Redis,
 }
 
+/// What comes last, so that nothing can come unnoticed.
+pub const END: &str = "\"end\"";
+
 /// A host that can be started.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -167,6 +170,28 @@ impl Host {
         pids.push(self.nginx.process().pid());
         pids.push(self.sidecar.process().pid());
         pids
+    }
+
+    /// The messages of each subscriber of a channel up to [`END`], which is published here.
+    pub async fn rest(
+        &self,
+        channel: &Channel,
+        sockets: &mut [WebSocket],
+    ) -> io::Result<Vec<Vec<String>>> {
+        self.publish(channel, END).await?;
+        let mut all = Vec::new();
+        for socket in sockets {
+            let mut bodies = Vec::new();
+            loop {
+                let body = socket.body().await;
+                if body == END {
+                    break;
+                }
+                bodies.push(body);
+            }
+            all.push(bodies);
+        }
+        Ok(all)
     }
 }
 

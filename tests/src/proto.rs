@@ -1,4 +1,5 @@
-//! The messages of push.proto that a client or a backend sees.
+//! The messages of push.proto that a client or a backend sees. Written here once more on purpose:
+//! a mistake in the server's own would not show against itself.
 
 /// Who sent a message.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -11,9 +11,6 @@ use push_tests::wait::soon;
 use push_tests::websocket::Mode;
 use push_tests::{Channel, Host, Nginx, Setup, Store, TestResult, WebSocket};
 
-/// What comes last, so that nothing can come unnoticed.
-const END: &str = "\"end\"";
-
 /// A host with two workers that waits for missing ids so long, milliseconds.
 fn host(gap_hold: &'static str) -> io::Result<Host> {
     let mut setup = Setup::new(Nginx::Installed, Store::Redis).workers(2);
@@ -31,28 +28,6 @@ async fn neighbour(host: &Host, uid: &str) -> io::Result<Neighbour> {
 async fn subscribers(host: &Host, channel: &Channel) -> io::Result<Vec<WebSocket>> {
     let text = host.subscribe(channel, Mode::Text).await?;
     Ok(vec![text, host.subscribe(channel, Mode::Binary).await?])
-}
-
-/// The messages of a subscriber up to the one that says `END`, which is published here.
-async fn rest(
-    host: &Host,
-    channel: &Channel,
-    sockets: &mut [WebSocket],
-) -> io::Result<Vec<Vec<String>>> {
-    host.publish(channel, END).await?;
-    let mut all = Vec::new();
-    for socket in sockets {
-        let mut bodies = Vec::new();
-        loop {
-            let body = socket.body().await;
-            if body == END {
-                break;
-            }
-            bodies.push(body);
-        }
-        all.push(bodies);
-    }
-    Ok(all)
 }
 
 #[tokio::test]
@@ -78,7 +53,7 @@ async fn announcements_out_of_order_are_put_in_order() -> TestResult {
         }
         expected.extend([earlier.body, later.body]);
     }
-    assert_eq!(rest(&host, &channel, &mut sockets).await?, [expected.clone(), expected]);
+    assert_eq!(host.rest(&channel, &mut sockets).await?, [expected.clone(), expected]);
     Ok(())
 }
 
@@ -119,7 +94,7 @@ async fn ids_that_come_late_or_never_hold_nobody_up() -> TestResult {
     next(&mut sockets, &successor.body).await;
     old.announce(&stored_mid, &stored).await?;
 
-    assert_eq!(rest(&host, &channel, &mut sockets).await?, vec![Vec::<String>::new(); 2]);
+    assert_eq!(host.rest(&channel, &mut sockets).await?, vec![Vec::<String>::new(); 2]);
     Ok(())
 }
 
@@ -180,6 +155,6 @@ async fn odd_announcements_are_understood() -> TestResult {
     old.announce_bytes(&notification(&field(1, &message))).await?;
 
     let expected: Vec<_> = (0..5).map(|number| format!("\"{number}\"")).collect();
-    assert_eq!(rest(&host, &channel, &mut sockets).await?, [expected.clone(), expected]);
+    assert_eq!(host.rest(&channel, &mut sockets).await?, [expected.clone(), expected]);
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use push_tests::channel::{hex, unhex};
+use push_tests::host::END;
 use push_tests::http1::{self, Request};
 use push_tests::neighbour::{Draft, Listener, Mid, Neighbour, private, public};
 use push_tests::net::Endpoint;
@@ -22,9 +23,6 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 
 /// Where everything begins.
 const FIRST: Mid = [0; 13];
-
-/// What comes last, so that nothing can come unnoticed.
-const END: &str = "\"end\"";
 
 /// A host with a Redis, and with a setting of its sidecar.
 fn host(workers: u32, sidecar: &[(&'static str, &'static str)]) -> io::Result<Host> {
@@ -61,28 +59,6 @@ async fn post(endpoint: &Endpoint, target: &str, batch: Vec<u8>) -> TestResult {
     let answer = http1::once(endpoint, Request::post(target, batch)).await?;
     assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
     Ok(())
-}
-
-/// The messages of a subscriber up to the one that says `END`, which is published here.
-async fn rest(
-    host: &Host,
-    channel: &Channel,
-    sockets: &mut [WebSocket],
-) -> io::Result<Vec<Vec<String>>> {
-    host.publish(channel, END).await?;
-    let mut all = Vec::new();
-    for socket in sockets {
-        let mut bodies = Vec::new();
-        loop {
-            let body = socket.body().await;
-            if body == END {
-                break;
-            }
-            bodies.push(body);
-        }
-        all.push(bodies);
-    }
-    Ok(all)
 }
 
 fn recorded_receivers(list: &Value) -> Vec<Receiver> {
@@ -198,7 +174,7 @@ async fn what_it_publishes_reaches_our_subscribers() -> TestResult {
     let answer = soon("the poll", waiting).await??;
     // Live or from history, whichever comes first.
     assert_eq!(from_poll(&answer, Mode::Text)[0].body, drafts[0].body);
-    assert_eq!(rest(&host, &channel, &mut sockets).await?, vec![Vec::<String>::new(); 3]);
+    assert_eq!(host.rest(&channel, &mut sockets).await?, vec![Vec::<String>::new(); 3]);
 
     // And whoever comes later gets what was stored, once.
     let bodies = |wanted: fn(&Draft) -> bool| -> Vec<String> {

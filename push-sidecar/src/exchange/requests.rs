@@ -163,7 +163,7 @@ impl<S: Store + 'static> Exchange<S> {
         peer: Rc<Peer>,
         seq: u64,
         counted: bool,
-        messages: Vec<PublishItem>,
+        mut messages: Vec<PublishItem>,
     ) {
         let token = Token { instance: peer.instance, seq };
         if self.draining.get() {
@@ -177,7 +177,8 @@ impl<S: Store + 'static> Exchange<S> {
         self.publishing.set(self.publishing.get() + 1);
         let this = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let labels: Vec<String> = messages.iter().map(|m| m.label.clone()).collect();
+            // Only the counters look at labels.
+            let labels = messages.iter_mut().map(|m| std::mem::take(&mut m.label)).collect();
             let stored = this.store.publish(token, messages).await;
             // Not before: a worker sends what the store can't take again and again.
             if stored.is_ok() {
