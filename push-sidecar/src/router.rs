@@ -217,6 +217,10 @@ impl<W> Router<W> {
                 None
             }
             StoreEvent::Restored { position } => sequencer.restored(position, &mut pass),
+            StoreEvent::GivenOut(upto) => {
+                sequencer.expect(now, upto);
+                None
+            }
             StoreEvent::Cleared(_) => None,
         };
         self.release(outlet);

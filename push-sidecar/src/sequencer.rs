@@ -4,8 +4,13 @@
 //! once. Neighbours that announce in a step of its own (the reference, PROTOCOL.md, D18) leave gaps
 //! that fill a little later, or never. So a gap is held for a moment, then the store is asked what
 //! belongs into it, and the sequence goes on; what turns up after that is passed on flagged late.
+//!
+//! Nothing is announced twice, so only what the store was asked for can come again: its announcement
+//! may have been slow. Any other id below the last one is news, however low: behind a Redis that was
+//! emptied, reference processes begin anew (PROTOCOL.md, D17).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use push_protocol::Mid;
 
@@ -14,8 +19,8 @@ use crate::store::Announced;
 /// Milliseconds on a clock that never goes back; only differences count.
 pub type Millis = u64;
 
-/// Given-up ids that are remembered, in stretches. What is older counts as never passed.
-const MAX_HOLES: usize = 4096;
+/// Ids that came from the store and are remembered until they are announced as well.
+const MAX_FOUND: usize = 65_536;
 
 /// A stretch of ids the store is to be asked about: `after < id <= upto`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,10 +53,8 @@ pub struct Sequencer {
     /// Ids the sequence waits for or holds, in the order of their arrival. May name ids that have
     /// been passed meanwhile.
     waiting: VecDeque<(Millis, Mid)>,
-    /// first -> last id (inclusive, same start date) of what was given up and never passed.
-    holes: BTreeMap<Mid, Mid>,
-    /// Ids up to here were never passed by this sequencer, or are so old that nobody remembers.
-    forgotten: Mid,
+    /// Passed on as the store's answer, and not announced so far.
+    found: BTreeSet<Mid>,
     generation: u64,
 }
 
@@ -64,8 +67,7 @@ impl Sequencer {
             passed: None,
             held: BTreeMap::new(),
             waiting: VecDeque::new(),
-            holes: BTreeMap::new(),
-            forgotten: Mid::ZERO,
+            found: BTreeSet::new(),
             generation: 0,
         }
     }
@@ -102,7 +104,7 @@ impl Sequencer {
             return self.hold(now, announced);
         };
         if id <= passed {
-            if self.take_unpassed(id) {
+            if !self.found.remove(&id) {
                 pass(announced, true);
             }
         } else if self.held.is_empty() && follows(passed, id) {
@@ -136,7 +138,6 @@ impl Sequencer {
         let Some(passed) = self.passed else {
             // Nobody has subscribed yet: the sequence begins here.
             self.passed = Some(position);
-            self.forgotten = position;
             self.held = self.held.split_off(&position);
             self.held.remove(&position);
             self.state = State::Running;
@@ -192,15 +193,22 @@ impl Sequencer {
         }
         for announced in found {
             // What was announced names all receivers; it is preferred.
-            if announced.id > gap.after && announced.id <= gap.upto {
-                self.held.entry(announced.id).or_insert(announced);
+            if announced.id > gap.after
+                && announced.id <= gap.upto
+                && let Entry::Vacant(entry) = self.held.entry(announced.id)
+            {
+                self.found.insert(announced.id);
+                entry.insert(announced);
             }
+        }
+        while self.found.len() > MAX_FOUND {
+            self.found.pop_first();
         }
         self.state = State::Running;
         while let Some(first) = self.pop_held(|id| id <= gap.upto) {
             self.pass_over(first, pass);
         }
-        self.leave_hole(gap.upto);
+        self.passed = self.passed.max(Some(gap.upto));
         self.drain(pass);
     }
 
@@ -235,61 +243,15 @@ impl Sequencer {
         will_do(*first.key()).then(|| first.remove())
     }
 
-    /// Passes one held announcement on; what lies between it and the last one becomes a hole.
+    /// Passes one held announcement on.
     fn pass_over(&mut self, announced: Announced, pass: &mut dyn FnMut(Announced, bool)) {
         let id = announced.id;
-        if self.has_passed(id) {
-            if self.take_unpassed(id) {
-                pass(announced, true);
-            }
+        let late = self.has_passed(id);
+        if late && self.found.remove(&id) {
             return;
         }
-        if id.counter() > 0 {
-            self.leave_hole(Mid::new(id.start(), id.counter() - 1));
-        }
-        self.passed = Some(id);
-        pass(announced, false);
-    }
-
-    /// Moves on to `upto` without having passed what lies before it.
-    fn leave_hole(&mut self, upto: Mid) {
-        let Some(passed) = self.passed else { return };
-        if upto <= passed {
-            return;
-        }
-        let first = if passed.start() == upto.start() {
-            Mid::new(passed.start(), passed.counter() + 1)
-        } else {
-            Mid::new(upto.start(), 0)
-        };
-        self.holes.insert(first, upto);
-        self.passed = Some(upto);
-        if self.holes.len() > MAX_HOLES
-            && let Some((_, last)) = self.holes.pop_first()
-        {
-            self.forgotten = self.forgotten.max(last);
-        }
-    }
-
-    /// Whether this id, not above the last one passed, was itself never passed; asks once.
-    fn take_unpassed(&mut self, id: Mid) -> bool {
-        if id <= self.forgotten {
-            return true;
-        }
-        let Some((&first, &last)) = self.holes.range(..=id).next_back() else {
-            return false;
-        };
-        if id > last {
-            return false;
-        }
-        self.holes.remove(&first);
-        if first < id {
-            self.holes.insert(first, Mid::new(id.start(), id.counter() - 1));
-        }
-        if id < last {
-            self.holes.insert(Mid::new(id.start(), id.counter() + 1), last);
-        }
-        true
+        self.passed = self.passed.max(Some(id));
+        pass(announced, late);
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::redis_server::RedisServer;
 use common::sidecar::Sidecar;
@@ -11,6 +11,7 @@ use common::{item, private, public, run, until};
 use push_link::{ToSidecar, ToWorker};
 use push_protocol::ChannelKey;
 use push_sidecar::exchange::ExchangeOptions;
+use redis::Commands as _;
 use serde_json::Value;
 
 /// Marks end at once with the last connection.
@@ -32,6 +33,10 @@ fn mark(server: &RedisServer, prefix: &str, n: u8) -> Option<i64> {
     let key = [prefix.as_bytes(), &[n; 16]].concat();
     let ttl: i64 = redis::cmd("TTL").arg(key).query(&mut server.connect()).expect("a TTL");
     (ttl != -2).then_some(ttl)
+}
+
+fn mark_of(n: u8) -> Vec<u8> {
+    [&b"channel:online:"[..], &[n; 16]].concat()
 }
 
 #[test]
@@ -85,6 +90,58 @@ fn what_one_host_clears_another_marks_again() {
         until("the other is marked again", async || mark(&server, "channel:online:", 1).is_some())
             .await;
         assert_eq!(online(&mut worker, &[private(1), private(2)]).await, [true, false]);
+    });
+}
+
+#[test]
+fn a_mark_of_a_reference_process_outlives_our_last_connection() {
+    run(async {
+        let server = RedisServer::start();
+        let sidecar = Sidecar::redis_with(&server, without_grace());
+        let mut worker = sidecar.worker(1).await;
+        // Set before ours, and set behind ours.
+        server.connect().set_ex::<_, _, ()>(&mark_of(1)[..], "1", 130).expect("a mark");
+        worker.subscribe(1, &[private(1), private(2), private(3)]).await;
+        until("ours are set", async || mark(&server, "channel:online:", 3).is_some()).await;
+        server.connect().set_ex::<_, _, ()>(&mark_of(2)[..], "1", 130).expect("a mark");
+        worker.send(&ToSidecar::Unsubscribe { channels: (1..=3).map(private).collect() }).await;
+        until("ours are cleared", async || mark(&server, "channel:online:", 3).is_none()).await;
+        let all = [private(1), private(2), private(3)];
+        assert_eq!(online(&mut worker, &all).await, [true, true, false]);
+    });
+}
+
+#[test]
+fn nothing_is_cleared_while_reference_processes_run() {
+    run(async {
+        let server = RedisServer::start();
+        let sidecar = Sidecar::redis_with(&server, without_grace());
+        let mut worker = sidecar.worker(1).await;
+        worker.subscribe(1, &[private(1)]).await;
+        until("it is marked", async || mark(&server, "channel:online:", 1).is_some()).await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+        let leave = |date: u128| {
+            let json = format!(r#"{{"processUniqueId":"sub-18010","date":{date},"websockets":1}}"#);
+            server.connect().hset::<_, _, _, ()>("stats", "sub-18010", json).expect("statistics");
+        };
+        leave(now);
+        worker.send(&ToSidecar::Unsubscribe { channels: vec![private(1)] }).await;
+        // A question behind it is answered when the marks have long been dealt with.
+        worker.subscribe(2, &[private(2)]).await;
+        until("it is marked", async || mark(&server, "channel:online:", 2).is_some()).await;
+        assert_eq!(online(&mut worker, &[private(1)]).await, [true]);
+        // The process ends; that is noticed a second later.
+        leave(now - 70_000);
+        let end = Instant::now() + Duration::from_secs(10);
+        while mark(&server, "channel:online:", 2).is_some() {
+            assert!(Instant::now() < end, "nothing is cleared any more");
+            worker.send(&ToSidecar::Unsubscribe { channels: vec![private(2)] }).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if mark(&server, "channel:online:", 2).is_some() {
+                worker.subscribe(3, &[private(2)]).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
     });
 }
 

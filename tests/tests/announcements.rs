@@ -158,3 +158,23 @@ async fn odd_announcements_are_understood() -> TestResult {
     assert_eq!(host.rest(&channel, &mut sockets).await?, [expected.clone(), expected]);
     Ok(())
 }
+
+/// A Redis that was emptied makes no message of the neighbour look like an old one.
+#[tokio::test]
+async fn a_flush_loses_no_announcement() -> TestResult {
+    let host = host("50")?;
+    let mut old = neighbour(&host, "2wzeqrlu").await?;
+    let channel = Channel::new();
+    let mut sockets = subscribers(&host, &channel).await?;
+    for round in ["before", "after"] {
+        for number in 0..5 {
+            let draft = Draft::new(&[private(&channel)], &format!("\"{round} {number}\""), 60);
+            old.publish(&draft).await?;
+            for socket in &mut sockets {
+                assert_eq!(socket.body().await, draft.body);
+            }
+        }
+        host.redis.as_ref().expect("a Redis").command(&["FLUSHALL"])?;
+    }
+    Ok(())
+}

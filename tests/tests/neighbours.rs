@@ -286,3 +286,21 @@ async fn until_marks(neighbour: &mut Neighbour, ids: &[Receiver], online: bool) 
     })
     .await
 }
+
+#[tokio::test]
+async fn a_connection_of_its_own_keeps_a_channel_online() -> TestResult {
+    let host = host(1, &[("BX_PUSH_ONLINE_GRACE", "1")])?;
+    let mut neighbour = Neighbour::start(&socket_of(&host), "2wzeqrlu").await?;
+    // A user has a page by the old server and one by ours, which he closes.
+    let (channel, witness) = (Channel::new(), Channel::new());
+    let ids = [private(&channel), public(&channel)];
+    let target = format!("{}/{}", host.target(&channel), witness.signed_pair(&host.key));
+    let socket = WebSocket::open(&host.public(), &target, Mode::Text).await?;
+    until_marks(&mut neighbour, &ids, true).await?;
+    neighbour.mark_online(&ids).await?;
+    drop(socket);
+    until_marks(&mut neighbour, &[private(&witness), public(&witness)], false).await?;
+    assert_eq!(neighbour.online(&ids).await?, [true, true]);
+    assert_eq!(online(&host, &[&channel]).await?, [true]);
+    Ok(())
+}

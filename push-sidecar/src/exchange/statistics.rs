@@ -14,12 +14,10 @@ use tokio::sync::Notify;
 
 use super::{Exchange, Peer};
 use crate::router::LinkId;
-use crate::store::Store;
+use crate::store::{Store, is_over};
 
 /// How often statistics are left in the store.
 const EVERY: Duration = Duration::from_secs(60);
-/// Statistics that are older are over, milliseconds.
-const OVER_AFTER: u64 = 70_000;
 /// How long a worker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long after a new link statistics are left in the store.
@@ -218,7 +216,7 @@ impl<S: Store + 'static> Exchange<S> {
             let object = serde_json::from_slice::<Value>(&json).ok();
             let date = object.as_ref().and_then(|object| object.get("date")?.as_u64());
             match (object, date) {
-                (Some(object), Some(date)) if date + OVER_AFTER > now => others.push(object),
+                (Some(object), Some(date)) if !is_over(date, now) => others.push(object),
                 _ => over.push(name),
             }
         }

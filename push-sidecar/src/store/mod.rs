@@ -18,6 +18,14 @@ use tokio::sync::mpsc;
 /// a worker goes on sending an unacknowledged publish.
 pub const RECOVERY_SECONDS: u64 = 60;
 
+/// Statistics that are older are over, milliseconds (PROTOCOL.md, section 13).
+const STATISTICS_LIVE: u64 = 70_000;
+
+/// Whether statistics of that date, Unix milliseconds, are those of a process that has ended.
+pub fn is_over(date: u64, now: u64) -> bool {
+    date.saturating_add(STATISTICS_LIVE) <= now
+}
+
 /// What makes a publish unique: the worker process (random) and the publish's number in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Token {
@@ -53,6 +61,9 @@ pub struct Announced {
 pub enum StoreEvent {
     /// A message was stored and announced.
     Announced(Announced),
+    /// Every id up to this one has been given out, and was announced before this event unless its
+    /// announcement is late or lost.
+    GivenOut(Mid),
     /// Online marks of these channels were taken away, here or by another host.
     Cleared(Vec<ChannelKey>),
     /// Announcements may be missing from here on until `Restored`. The stream starts in this state.
@@ -158,8 +169,9 @@ pub trait Store {
     /// Marks channels online for the reference's 130 s (PROTOCOL.md, section 12).
     fn mark_online(&self, channels: &[ChannelKey]) -> impl Future<Output = Result<(), StoreError>>;
 
-    /// Takes online marks away, and tells everybody by [`StoreEvent::Cleared`]: who has one of the
-    /// channels marks it again.
+    /// Takes online marks away that were set here or by another host, and tells everybody by
+    /// [`StoreEvent::Cleared`]: who has one of the channels marks it again. Beside running reference
+    /// processes, which would not, marks are left to end by themselves.
     fn clear_online(&self, channels: &[ChannelKey])
     -> impl Future<Output = Result<(), StoreError>>;
 

@@ -13,6 +13,8 @@ pub const LOG: &str = "bxpush:log";
 
 /// Hash of the processes' statistics, by their names.
 pub const STATISTICS: &str = "stats";
+/// Set of the names in [`STATISTICS`] that are ours; the others are reference processes.
+pub const PROCESSES: &str = "bxpush:processes";
 
 /// Where is told which online marks of a database were taken away: 17 bytes each, kind and id.
 pub fn cleared_channel(database: i64) -> String {

@@ -7,10 +7,12 @@
 //! | `connection` | the command connection, errors |
 //! | `publisher`, `publish.lua` | ids, storing, announcing: one atomic step |
 //! | `reading`, `history.lua` | histories, and what was missed |
+//! | `online`, `mark.lua`, `clear.lua` | online marks, beside those of running reference processes |
 //! | `subscription`, `position.lua` | the announcement stream |
 
 mod connection;
 pub mod layout;
+mod online;
 mod publisher;
 mod reading;
 mod subscription;
@@ -19,7 +21,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use push_protocol::{ChannelKey, Mid};
-use redis::{Client, Cmd, Value};
+use redis::{Client, Cmd};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -68,8 +70,7 @@ pub struct RedisStore {
     commands: Rc<Commands>,
     publisher: Rc<Publisher>,
     history: LuaScript,
-    online_ttl: u64,
-    database: i64,
+    marks: online::Marks,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -109,8 +110,8 @@ impl RedisStore {
             tokio::task::spawn_local(subscription.run()),
         ];
         let history = LuaScript::new(include_str!("history.lua"));
-        let online_ttl = options.online_ttl;
-        Ok((Self { commands, publisher, history, online_ttl, database, tasks }, receiver))
+        let marks = online::Marks::new(Rc::clone(&commands), database, options.online_ttl);
+        Ok((Self { commands, publisher, history, marks, tasks }, receiver))
     }
 }
 
@@ -152,35 +153,15 @@ impl Store for RedisStore {
     }
 
     async fn mark_online(&self, channels: &[ChannelKey]) -> Result<(), StoreError> {
-        let marks = channels.iter().map(|key| {
-            let mut command = Cmd::new();
-            command.arg("SETEX").arg(layout::online(key)).arg(self.online_ttl).arg("1");
-            async move { self.commands.run(&command).await.map(drop) }
-        });
-        futures_util::future::join_all(marks).await.into_iter().collect()
+        self.marks.set(channels).await
     }
 
     async fn clear_online(&self, channels: &[ChannelKey]) -> Result<(), StoreError> {
-        if channels.is_empty() {
-            return Ok(());
-        }
-        let mut delete = Cmd::new();
-        delete.arg("DEL");
-        for key in channels {
-            delete.arg(layout::online(key));
-        }
-        self.commands.run(&delete).await?;
-        let mut tell = Cmd::new();
-        tell.arg("PUBLISH")
-            .arg(layout::cleared_channel(self.database))
-            .arg(layout::pack_receivers(channels.iter()));
-        self.commands.run(&tell).await.map(drop)
+        self.marks.clear(channels).await
     }
 
     async fn statistics(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-        let mut command = Cmd::new();
-        command.arg("HGETALL").arg(layout::STATISTICS);
-        reading::pairs(self.commands.run(&command).await?)
+        reading::statistics(&self.commands).await
     }
 
     async fn leave_statistics(
@@ -189,31 +170,29 @@ impl Store for RedisStore {
         over: Vec<String>,
     ) -> Result<(), StoreError> {
         if !ours.is_empty() {
-            let mut command = Cmd::new();
-            command.arg("HSET").arg(layout::STATISTICS);
+            // First the name: nobody shall take one of us for a reference process.
+            let mut named = Cmd::new();
+            named.arg("SADD").arg(layout::PROCESSES);
+            let mut left = Cmd::new();
+            left.arg("HSET").arg(layout::STATISTICS);
             for (name, json) in ours {
-                command.arg(name).arg(json);
+                named.arg(&name);
+                left.arg(name).arg(json);
             }
-            self.commands.run(&command).await?;
+            self.commands.run(&named).await?;
+            self.commands.run(&left).await?;
         }
         if !over.is_empty() {
-            let mut command = Cmd::new();
-            command.arg("HDEL").arg(layout::STATISTICS).arg(over);
-            self.commands.run(&command).await?;
+            for (verb, key) in [("HDEL", layout::STATISTICS), ("SREM", layout::PROCESSES)] {
+                let mut command = Cmd::new();
+                command.arg(verb).arg(key).arg(&over);
+                self.commands.run(&command).await?;
+            }
         }
         Ok(())
     }
 
     async fn online(&self, channels: &[ChannelKey]) -> Result<Vec<bool>, StoreError> {
-        if channels.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut command = Cmd::new();
-        command.arg("MGET");
-        for key in channels {
-            command.arg(layout::online(key));
-        }
-        let marks = reading::array(self.commands.run(&command).await?)?;
-        Ok(marks.iter().map(|mark| !matches!(mark, Value::Nil)).collect())
+        self.marks.read(channels).await
     }
 }

@@ -232,8 +232,25 @@ pub(super) fn array(value: Value) -> Result<Vec<Value>, StoreError> {
     }
 }
 
+/// What processes have left of their statistics, by their names.
+pub(super) async fn statistics(commands: &Commands) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    let mut command = Cmd::new();
+    command.arg("HGETALL").arg(layout::STATISTICS);
+    pairs(commands.run(&command).await?)
+}
+
+/// A set of texts; over RESP2 an array.
+pub(super) fn strings(value: Value) -> Result<Vec<String>, StoreError> {
+    let members = match value {
+        Value::Set(members) => members,
+        value => array(value)?,
+    };
+    let text = |value| Ok(String::from_utf8_lossy(&bulk(value)?).into_owned());
+    members.into_iter().map(text).collect()
+}
+
 /// A hash; over RESP2 a flat array, over RESP3 a map.
-pub(super) fn pairs(value: Value) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+fn pairs(value: Value) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
     let flat = match value {
         Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
         value => array(value)?,

@@ -1,8 +1,9 @@
 //! Supervises the subscription connection.
 //!
 //! The subscription is proved alive end to end: probes are published through the command connection
-//! and must come back through the subscription. The first one tells the position: everything
-//! announced up to it stands before it in the stream.
+//! and must come back through the subscription. Each tells the position: everything announced up to
+//! it stands before it in the stream. So a last announcement that was lost is missed, too, and ids
+//! go on rising in a Redis that was emptied, whoever publishes next.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +15,7 @@ use futures_util::StreamExt;
 use push_protocol::Mid;
 use push_protocol::notification::parse_notification;
 use redis::aio::PubSub;
-use redis::{Client, Cmd, Msg};
+use redis::{Client, Msg};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
@@ -104,12 +105,10 @@ impl Subscription {
                         continue;
                     }
                     if !message.from_pattern() {
-                        unseen = false;
-                        if let Some(mid) = read_position(&message, &nonce) {
-                            self.floor.saw(mid);
-                            *whole = true;
-                            tracing::info!(position = %mid, "announcements are whole");
-                            let _ = self.events.send(StoreEvent::Restored { position: mid });
+                        // Probes of an earlier connection prove nothing about this one.
+                        if let Some(position) = read_position(&message, &nonce) {
+                            unseen = false;
+                            self.seen(position, whole);
                         }
                         continue;
                     }
@@ -125,7 +124,7 @@ impl Subscription {
                 _ = ticks.tick(), if !unseen && probe.is_none() => {
                     unseen = true;
                     patience = Instant::now() + self.timing.probe_patience;
-                    probe = Some(Box::pin(self.probe()));
+                    probe = Some(Box::pin(self.ask_position(position, nonce.clone())));
                 }
             }
         }
@@ -158,11 +157,17 @@ impl Subscription {
         async move { commands.script(&script, &args).await.map(drop) }
     }
 
-    fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + 'static {
-        let commands = Rc::clone(&self.commands);
-        let mut command = Cmd::new();
-        command.arg("PUBLISH").arg(layout::probe_channel(&self.uid)).arg("alive");
-        async move { commands.run(&command).await.map(drop) }
+    /// A probe came back.
+    fn seen(&self, position: Mid, whole: &mut bool) {
+        self.floor.saw(position);
+        let event = if *whole {
+            StoreEvent::GivenOut(position)
+        } else {
+            tracing::info!(%position, "announcements are whole");
+            StoreEvent::Restored { position }
+        };
+        *whole = true;
+        let _ = self.events.send(event);
     }
 
     fn announce(&self, message: &Msg) {
