@@ -11,10 +11,13 @@ use crate::wire::{LinkError, Read, Write, frame};
 pub enum PublishStatus {
     /// Stored and announced (now, or earlier under the same token).
     Stored = 0,
-    /// Not now; the same publish may be sent again under the same token.
+    /// Not now, and this attempt has stored nothing; the same publish may be sent again under the
+    /// same token.
     Unavailable = 1,
     /// Never: the store refuses it for what it is.
     Refused = 2,
+    /// The store broke under it: stored or not. Sent again under the same token it is stored once.
+    Unknown = 3,
 }
 
 /// A frame from the sidecar.
@@ -259,6 +262,7 @@ impl ToWorker {
                     0 => PublishStatus::Stored,
                     1 => PublishStatus::Unavailable,
                     2 => PublishStatus::Refused,
+                    3 => PublishStatus::Unknown,
                     _ => return None,
                 },
                 detail: f.text()?,

@@ -59,7 +59,9 @@ fn a_redis_restart_loses_nothing_that_was_acknowledged() {
             server.stop(true);
             let (status, detail) =
                 worker.publish(round * 100 + 20, vec![item(60, &[private(1)], "1")]).await;
-            assert_eq!(status, PublishStatus::Unavailable, "{detail}");
+            // The sidecar may learn of the end by this very publish.
+            let in_vain = [PublishStatus::Unavailable, PublishStatus::Unknown];
+            assert!(in_vain.contains(&status), "{detail}");
             // Asked while Redis is away, answered when it is back.
             let after = worker.position;
             worker.send(&ToSidecar::Recover { req: 1, after, channels: vec![private(1)] }).await;

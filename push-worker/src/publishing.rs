@@ -34,6 +34,19 @@ struct Waiting {
     /// The whole frame: it is sent again under the same token when the link broke under it.
     frame: Vec<u8>,
     deadline: u64,
+    /// On a link, and not answered there.
+    under_way: bool,
+    /// An attempt has ended without a word of what became of it.
+    unknown: bool,
+}
+
+/// A publish whose time is up.
+#[derive(Debug)]
+pub struct Expired {
+    /// Who waits for the answer.
+    pub asker: Asker,
+    /// Whether it may have been stored.
+    pub unknown: bool,
 }
 
 /// The publishes under way, by their sequence numbers.
@@ -72,18 +85,33 @@ impl Publishing {
         let mut frame = Vec::with_capacity(size + 128);
         ToSidecar::Publish { seq, counted, messages }.encode(&mut frame);
         self.bytes += frame.len();
-        self.waiting.insert(seq, Waiting { asker, frame, deadline: now + PATIENCE });
+        let deadline = now + PATIENCE;
+        let waiting = Waiting { asker, frame, deadline, under_way: false, unknown: false };
+        self.waiting.insert(seq, waiting);
         Some(seq)
     }
 
-    /// The frame of a publish that is still waiting.
-    pub fn frame(&self, seq: u64) -> Option<&[u8]> {
-        self.waiting.get(&seq).map(|waiting| &waiting.frame[..])
+    /// The frame of a publish that is still waiting, to be put on the link.
+    pub fn frame(&mut self, seq: u64) -> Option<&[u8]> {
+        let waiting = self.waiting.get_mut(&seq)?;
+        waiting.under_way = true;
+        Some(&waiting.frame)
     }
 
     /// The frames of all, in order: what a new link is sent.
-    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
-        self.waiting.values().map(|waiting| &waiting.frame[..])
+    pub fn frames(&mut self) -> impl Iterator<Item = &[u8]> {
+        self.retries.clear();
+        self.waiting.values_mut().map(|waiting| {
+            waiting.under_way = true;
+            &waiting.frame[..]
+        })
+    }
+
+    /// The link broke under what was on it.
+    pub fn link_broke(&mut self) {
+        for waiting in self.waiting.values_mut() {
+            waiting.unknown |= std::mem::take(&mut waiting.under_way);
+        }
     }
 
     /// Whether any publish waits.
@@ -105,16 +133,14 @@ impl Publishing {
         }
     }
 
-    /// The store said "not now": sent again a little later.
-    pub fn retry_later(&mut self, seq: u64, now: u64) {
-        if self.waiting.contains_key(&seq) {
+    /// The store said "not now", or nothing that could be understood (`unknown`): sent again a
+    /// little later.
+    pub fn retry_later(&mut self, seq: u64, unknown: bool, now: u64) {
+        if let Some(waiting) = self.waiting.get_mut(&seq) {
+            waiting.under_way = false;
+            waiting.unknown |= unknown;
             self.retries.push_back((now + RETRY_AFTER, seq));
         }
-    }
-
-    /// A new link was sent everything: what was to be sent again is among it.
-    pub fn sent_all(&mut self) {
-        self.retries.clear();
     }
 
     /// A publish to be sent again now.
@@ -127,12 +153,13 @@ impl Publishing {
     }
 
     /// A publish whose time is up.
-    pub fn expired(&mut self, now: u64) -> Option<(u64, Asker)> {
+    pub fn expired(&mut self, now: u64) -> Option<Expired> {
         let (&seq, waiting) = self.waiting.first_key_value()?;
         if waiting.deadline > now {
             return None;
         }
-        Some((seq, self.finish(seq)?))
+        let unknown = waiting.under_way || waiting.unknown;
+        Some(Expired { asker: self.finish(seq)?, unknown })
     }
 
     /// When something is due.

@@ -83,6 +83,16 @@ impl Response {
         }
     }
 
+    /// 504: the time is up, and whether it was done is not known.
+    pub fn unknown() -> Self {
+        Self {
+            body: Bytes::from_static(
+                b"The push store did not answer in time. The message may have been stored.",
+            ),
+            ..Self::new(504)
+        }
+    }
+
     /// The answer to a preflight (`OPTIONS`).
     pub fn preflight() -> Self {
         Self { preflight: true, ..Self::new(200) }

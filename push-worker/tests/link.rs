@@ -80,6 +80,31 @@ fn without_a_sidecar_a_publisher_hears_503_after_five_seconds() {
 }
 
 #[test]
+fn what_may_have_been_stored_is_answered_504() {
+    let mut world = World::new();
+    // The link breaks under the first; the store breaks under the second, and says "not now" then;
+    // the third is still on the link; the fourth was surely not stored.
+    publish(&mut world, 1, 1);
+    world.link_down();
+    world.link_up();
+    for request in 2..=4 {
+        publish(&mut world, request, 1);
+    }
+    let seqs: Vec<u64> = world.published().into_iter().map(|(seq, _)| seq).collect();
+    ack(&mut world, seqs[0], PublishStatus::Unavailable);
+    ack(&mut world, seqs[1], PublishStatus::Unknown);
+    ack(&mut world, seqs[3], PublishStatus::Unavailable);
+    world.pass(100);
+    ack(&mut world, seqs[0], PublishStatus::Unavailable);
+    ack(&mut world, seqs[1], PublishStatus::Unavailable);
+    ack(&mut world, seqs[3], PublishStatus::Unavailable);
+    world.link_down();
+    world.pass(4_900);
+    let statuses = [1, 2, 3, 4].map(|request| world.host.answers[&request].status);
+    assert_eq!(statuses, [504, 504, 504, 503]);
+}
+
+#[test]
 fn not_now_is_tried_again_within_the_five_seconds() {
     let mut world = World::new();
     publish(&mut world, 1, 1);

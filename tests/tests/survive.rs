@@ -13,7 +13,7 @@ use push_tests::net::Endpoint;
 use push_tests::poll::poll;
 use push_tests::wait::{self, soon};
 use push_tests::websocket::{Closed, Mode};
-use push_tests::{Channel, Host, Setup, Store, TestResult, WebSocket, both_nginx, matrix};
+use push_tests::{Channel, Host, Nginx, Setup, Store, TestResult, WebSocket, both_nginx, matrix};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -35,8 +35,10 @@ const SUBSCRIBERS: usize = 40;
 struct Published {
     /// The bodies answered with 200.
     stored: Vec<String>,
-    /// The bodies answered with 503: published once or not at all.
+    /// The bodies answered with 503: not published, and never to be.
     refused: Vec<String>,
+    /// The bodies answered with 504, or not at all: published once or not.
+    unknown: usize,
 }
 
 /// Publishes to the channels in turn, about 200 messages a second, until told to stop.
@@ -65,6 +67,7 @@ impl Traffic {
             let published = soon("a publisher ends", publisher).await.expect("no panic")?;
             all.stored.extend(published.stored);
             all.refused.extend(published.refused);
+            all.unknown += published.unknown;
         }
         Ok(all)
     }
@@ -94,13 +97,14 @@ async fn publish_until(
         };
         match answer {
             Ok(answer) if answer.status == 200 => published.stored.push(body),
+            Ok(answer) if answer.status == 504 => published.unknown += 1,
             Ok(answer) => {
                 assert_eq!(answer.status, 503, "{answer:?}");
                 let after = answer.header("Retry-After").expect("Retry-After");
                 assert!(after.parse::<u32>().is_ok(), "Retry-After: {after}");
                 published.refused.push(body);
             }
-            Err(_) => published.refused.push(body),
+            Err(_) => published.unknown += 1,
         }
     }
     Ok(published)
@@ -159,6 +163,9 @@ async fn expect_all(
     );
     let twice: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();
     assert!(twice.is_empty(), "came twice: {twice:?}");
+    let refused: Vec<_> =
+        published.refused.iter().filter(|body| counts.contains_key(*body)).collect();
+    assert!(refused.is_empty(), "came in spite of 503: {refused:?}");
 }
 
 type Arrivals = mpsc::UnboundedReceiver<(usize, Result<String, Closed>)>;
@@ -271,6 +278,29 @@ async fn publishers_are_told_to_retry(setup: Setup) -> TestResult {
     Ok(())
 }
 
+/// 503 says that a publish was surely not stored, 504 that nobody can tell.
+#[tokio::test]
+async fn publishers_are_told_what_is_known() -> TestResult {
+    let mut host = Setup::new(Nginx::Installed, Store::Redis).start()?;
+    let channel = Channel::new();
+    let mut socket = host.subscribe(&channel, Mode::Text).await?;
+    host.publish(&channel, "before").await?;
+    assert_eq!(socket.body().await, "before");
+    // Redis takes what it is told, and does it too late.
+    host.redis.as_ref().expect("a Redis").command(&["CLIENT", "PAUSE", "6500", "ALL"])?;
+    let answer = host.post(&[&channel.private], "carried out behind the answer", 60).await?;
+    assert_eq!(answer.status, 504, "{answer:?}");
+    assert_eq!(socket.body().await, "carried out behind the answer");
+    // Redis is not there at all.
+    host.redis.as_mut().expect("a Redis").kill();
+    let answer = host.post(&[&channel.private], "never", 60).await?;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    host.redis.as_mut().expect("a Redis").restart()?;
+    until_published(&host, &channel, "after").await?;
+    assert_eq!(socket.body().await, "after");
+    Ok(())
+}
+
 async fn a_stopped_sidecar_costs_no_connection(setup: Setup) -> TestResult {
     let redis = setup.store == Store::Redis;
     let mut host = setup.workers(2).start()?;
@@ -286,7 +316,7 @@ async fn a_stopped_sidecar_costs_no_connection(setup: Setup) -> TestResult {
     if !redis {
         // The memory store ends with its sidecar: only what came afterwards is certain.
         until_published(&host, &channels[0], "0:last").await?;
-        published = Published { stored: vec!["0:last".into()], refused: Vec::new() };
+        published = Published { stored: vec!["0:last".into()], ..Published::default() };
     }
     expect_all(&mut arrived, &published).await;
     Ok(())

@@ -187,6 +187,7 @@ impl<S: Store + 'static> Exchange<S> {
             let (status, detail) = match stored {
                 Ok(_) => (PublishStatus::Stored, String::new()),
                 Err(StoreError::Unavailable(detail)) => (PublishStatus::Unavailable, detail),
+                Err(StoreError::Unknown(detail)) => (PublishStatus::Unknown, detail),
                 Err(StoreError::Refused(detail)) => {
                     tracing::error!(%detail, "the store refused a publish");
                     (PublishStatus::Refused, detail)

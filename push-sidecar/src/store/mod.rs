@@ -117,10 +117,14 @@ pub struct Missed {
 /// Why a store did not do what it was asked.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Not now: out of reach, loading, read-only, timed out. The same call may be made again; a
-    /// publish under its token.
+    /// Not now, and nothing was done: out of reach, loading, read-only. The same call may be made
+    /// again; a publish under its token.
     #[error("{0}")]
     Unavailable(String),
+    /// It broke under the call, or took too long: done or not. The same call may be made again; a
+    /// publish under its token, which tells.
+    #[error("{0}")]
+    Unknown(String),
     /// Never: the store refuses it for what it is.
     #[error("{0}")]
     Refused(String),
@@ -129,7 +133,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Unknown(_))
     }
 }
 

@@ -5,7 +5,7 @@ use push_protocol::request::{self, Publication};
 use push_protocol::{ChannelKey, frame};
 
 use super::Engine;
-use crate::publishing::{Asker, PATIENCE, Question};
+use crate::publishing::{Asker, Expired, PATIENCE, Question};
 use crate::response::ContentType;
 use crate::{Format, Host, Level, Request, Response};
 
@@ -13,8 +13,8 @@ use crate::{Format, Host, Level, Request, Response};
 const QUESTION: u64 = 1 << 63;
 
 impl Engine {
-    /// Publishes; `request` is answered 200 once it is stored and announced, or 503. `counted`: it
-    /// is an `incomingMessages` request for the daily counters (PROTOCOL.md, section 8.3), not a
+    /// Publishes; `request` is answered 200 once it is stored and announced, 503 if it surely was
+    /// not and is not going to be, and 504 if that cannot be told in time. `counted`: it is an `incomingMessages` request for the daily counters (PROTOCOL.md, section 8.3), not a
     /// text. Returns a name for [`Engine::abandon`].
     pub fn publish<H: Host>(
         &mut self,
@@ -39,7 +39,7 @@ impl Engine {
             return 0;
         }
         let Some(seq) = self.publishing.add(asker, counted, messages, host.now()) else {
-            self.not_published(host, asker);
+            self.not_published(host, asker, Response::unavailable());
             return 0;
         };
         if self.link.is_up()
@@ -65,7 +65,8 @@ impl Engine {
                     answer_asker(host, asker, Response::new(200));
                 }
             }
-            PublishStatus::Unavailable => self.publishing.retry_later(seq, host.now()),
+            PublishStatus::Unavailable => self.publishing.retry_later(seq, false, host.now()),
+            PublishStatus::Unknown => self.publishing.retry_later(seq, true, host.now()),
             PublishStatus::Refused => {
                 if let Some(asker) = self.publishing.finish(seq) {
                     host.log(
@@ -83,11 +84,15 @@ impl Engine {
     /// enough.
     pub(super) fn tick_publishing<H: Host>(&mut self, host: &mut H) {
         let now = host.now();
-        while let Some((_, asker)) = self.publishing.expired(now) {
-            self.not_published(host, asker);
+        while let Some(Expired { asker, unknown }) = self.publishing.expired(now) {
+            let answer = if unknown { Response::unknown() } else { Response::unavailable() };
+            self.not_published(host, asker, answer);
         }
         while let Some(seq) = self.publishing.next_retry(now) {
-            if let Some(frame) = self.publishing.frame(seq) {
+            // A new link is sent everything anyway.
+            if self.link.is_up()
+                && let Some(frame) = self.publishing.frame(seq)
+            {
                 self.link.send_encoded(frame);
                 host.wake_link();
             }
@@ -99,9 +104,9 @@ impl Engine {
         }
     }
 
-    fn not_published<H: Host>(&mut self, host: &mut H, asker: Asker) {
+    fn not_published<H: Host>(&mut self, host: &mut H, asker: Asker, answer: Response) {
         self.counters.unpublished += 1;
-        answer_asker(host, asker, Response::unavailable());
+        answer_asker(host, asker, answer);
     }
 
     // Questions ---------------------------------------------------------------------------------

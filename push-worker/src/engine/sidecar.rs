@@ -49,7 +49,6 @@ impl Engine {
         for frame in self.publishing.frames() {
             self.link.send_encoded(frame);
         }
-        self.publishing.sent_all();
         host.wake_link();
     }
 
@@ -59,6 +58,7 @@ impl Engine {
             return;
         }
         self.link.down(host.now());
+        self.publishing.link_broke();
         self.open_all(host);
         self.drop_questions(host);
         let polls: Vec<_> = self.newest.drain().map(|(_, id)| id).collect();

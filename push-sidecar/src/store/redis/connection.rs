@@ -1,6 +1,8 @@
 //! The command connection: one, pipelined, dialled again when it breaks.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -37,7 +39,7 @@ impl Commands {
         Self { client, timeout, state, dialling: tokio::sync::Mutex::new(()) }
     }
 
-    /// Sends a command. An error that leaves its outcome unknown is [`StoreError::Unavailable`].
+    /// Sends a command.
     pub async fn run(&self, command: &Cmd) -> Result<Value, StoreError> {
         self.attempt(command).await.map_err(|error| match error {
             Failure::Dial(error) => error,
@@ -61,12 +63,21 @@ impl Commands {
 
     async fn attempt(&self, command: &Cmd) -> Result<Value, Failure> {
         let (mut connection, generation) = self.connection().await.map_err(Failure::Dial)?;
-        let answer = connection.send_packed_command(command).await;
-        answer.and_then(Value::extract_error).map_err(|error| {
+        let (mut sent, mut polls) = (pin!(connection.send_packed_command(command)), 0);
+        let answer = poll_fn(|context| {
+            polls += 1;
+            sent.as_mut().poll(context)
+        });
+        answer.await.and_then(Value::extract_error).map_err(|error| {
             if breaks(&error) {
                 let mut state = self.state.borrow_mut();
                 if state.generation == generation {
                     state.connection = None;
+                }
+                // An answer takes another task's turn. Without it the command went nowhere: the
+                // connection had ended before.
+                if polls == 1 {
+                    return Failure::Dial(StoreError::Unavailable(format!("redis: {error}")));
                 }
             }
             Failure::Command(error)
@@ -126,6 +137,7 @@ impl LuaScript {
 }
 
 enum Failure {
+    /// Nothing was sent.
     Dial(StoreError),
     Command(RedisError),
 }
@@ -140,9 +152,13 @@ fn breaks(error: &RedisError) -> bool {
 
 /// Nearly everything may pass by itself or be set right by an operator: loading, a failover, a full
 /// disk or memory, a long script, a changed password. What stays is a key of the wrong type or an
-/// answer that makes no sense.
+/// answer that makes no sense. A server's error says that nothing was done, an end of the connection
+/// says nothing.
 pub fn classify(error: &RedisError) -> StoreError {
     let text = format!("redis: {error}");
+    if !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) && breaks(error) {
+        return StoreError::Unknown(text);
+    }
     let lasting = match error.kind() {
         ErrorKind::Server(ServerErrorKind::ResponseError) => {
             !text.contains("max number of clients") && !text.contains("killed")

@@ -78,7 +78,7 @@ impl Publisher {
             answer,
         });
         self.arrived.notify_one();
-        answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("shutting down".into())))
+        answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("shutting down".into())))
     }
 
     /// Sends what is queued, for ever.
