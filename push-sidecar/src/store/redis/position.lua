@@ -2,7 +2,8 @@
 -- announcement up to that id before it.
 --
 -- ARGV: 1 and 2 the floor (start date and counter of the last id the caller has seen; 0 0: none),
--- 3 the probe channel, 4 the probe. The probe is published followed by ':', start date, '-', counter.
+-- 3 the probe channel, 4 the probe, 5 the log entry up to which the log may be trimmed, 6 seconds the
+-- log lives. The probe is published followed by ':', start date, '-', counter.
 local call = redis.call
 local floor_start, floor_counter = tonumber(ARGV[1]), tonumber(ARGV[2])
 local start = tonumber(call('GET', 'server:startdate') or '0')
@@ -21,4 +22,7 @@ if start < floor_start or (start == floor_start and counter < floor_counter) the
 end
 local position = string.format('%.0f-%.0f', start, counter)
 call('PUBLISH', ARGV[3], ARGV[4] .. ':' .. position)
+-- A Redis that cannot be written to can still be listened to.
+redis.pcall('XTRIM', 'bxpush:log', 'MINID', '~', ARGV[5])
+redis.pcall('EXPIRE', 'bxpush:log', ARGV[6])
 return position

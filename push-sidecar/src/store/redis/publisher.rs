@@ -141,7 +141,6 @@ impl Publisher {
         args.push(self.list_ttl.to_string());
         args.push(self.channel.as_str());
         args.push(RECOVERY_SECONDS.to_string());
-        args.push(layout::log_entry(self.floor.before(Duration::from_secs(RECOVERY_SECONDS))));
         args.push(announcement_parts(&[], 0));
         for pending in batch {
             args.push(pending.token.to_bytes());
@@ -217,7 +216,7 @@ impl Floor {
     }
 
     /// An id that was the last at least `age` ago; [`Mid::ZERO`] if none is known.
-    fn before(&self, age: Duration) -> Mid {
+    pub fn before(&self, age: Duration) -> Mid {
         const STEP: Duration = Duration::from_secs(1);
         let mut history = self.history.borrow_mut();
         let now = Instant::now();

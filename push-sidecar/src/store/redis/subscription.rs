@@ -23,7 +23,7 @@ use super::connection::{Commands, LuaScript, ScriptArgs};
 use super::layout;
 use super::publisher::Floor;
 use crate::random::{self, Backoff};
-use crate::store::{Announced, StoreError, StoreEvent};
+use crate::store::{Announced, RECOVERY_SECONDS, StoreError, StoreEvent};
 
 /// Times of the subscription.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +154,9 @@ impl Subscription {
         args.push(floor.counter().to_string());
         args.push(layout::probe_channel(&self.uid));
         args.push(nonce);
+        let keep = Duration::from_secs(RECOVERY_SECONDS);
+        args.push(layout::log_entry(self.floor.before(keep)));
+        args.push((2 * RECOVERY_SECONDS).to_string());
         async move { commands.script(&script, &args).await.map(drop) }
     }
 
