@@ -1,6 +1,8 @@
 //! Too many connections of one private channel on this host: the oldest has to go (PROTOCOL.md,
 //! section 9.4). Pure: what is to be said to links is answered.
 
+use std::collections::BTreeMap;
+
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use push_link::ToWorker;
@@ -16,7 +18,7 @@ pub type Order = (LinkId, ToWorker);
 pub struct Crowds {
     /// Only channels of which some link has more than one connection.
     counts: HashMap<ChannelKey, Vec<(LinkId, u32)>, RandomState>,
-    questions: HashMap<u32, Question, RandomState>,
+    questions: BTreeMap<u32, Question>,
     last_req: u32,
 }
 

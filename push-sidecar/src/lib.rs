@@ -9,6 +9,7 @@
 //! | [`exchange`], [`outbox`] | store, router and links brought together |
 //! | [`link_server`] | the Unix socket and the links on it |
 //! | [`config`], [`cli`], [`logging`], [`daemon`] | the program around it |
+//! | [`surroundings`], [`random`] | time of day, random bits |
 //!
 //! One thread, one total order: everything runs on a current-thread runtime, so what is put on a
 //! link in one step stays together, without locks.
@@ -29,3 +30,4 @@ pub mod random;
 pub mod router;
 pub mod sequencer;
 pub mod store;
+pub mod surroundings;

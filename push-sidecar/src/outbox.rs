@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::Pin;
 
 use bytes::{Buf, Bytes};
 use push_link::{FLAG_LATE, ToWorker, deliver_frame, recover_item_frame};
 use push_protocol::{ChannelKey, Mid};
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
 
 /// Payloads up to this size are copied behind their frame's head; larger ones are shared by all
@@ -126,7 +128,7 @@ impl Outbox {
 
     /// Writes what is queued, until the outbox is closed (then answers the reason) or the socket
     /// breaks.
-    pub async fn write_to(&self, stream: &OwnedWriteHalf) -> io::Result<&'static str> {
+    pub async fn write_to(&self, mut stream: impl AsyncWrite + Unpin) -> io::Result<&'static str> {
         let mut chunks = VecDeque::new();
         loop {
             if let Some(reason) = self.closed.get() {
@@ -137,26 +139,26 @@ impl Outbox {
                 self.filled.notified().await;
                 continue;
             }
-            let written = {
+            let write = poll_fn(|context| {
                 let mut slices = [IoSlice::new(&[]); SLICES];
                 let count =
                     chunks.iter().take(SLICES).zip(&mut slices).fold(0, |n, (chunk, slice)| {
                         *slice = IoSlice::new(chunk);
                         n + 1
                     });
-                stream.try_write_vectored(&slices[..count])
+                Pin::new(&mut stream).poll_write_vectored(context, &slices[..count])
+            });
+            let written = tokio::select! {
+                biased;
+                written = write => written,
+                () = self.closing.notified() => continue,
             };
             match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     advance(&mut chunks, count);
                     self.bytes.set(self.bytes.get() - count);
                     self.drained.notify_waiters();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    tokio::select! {
-                        ready = stream.writable() => ready?,
-                        () = self.closing.notified() => {}
-                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

@@ -1,18 +1,13 @@
 //! Randomness for names and jitter, not for secrets.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// 64 random bits.
-pub fn bits() -> u64 {
-    // The standard library seeds each state from the system's randomness.
-    RandomState::new().build_hasher().finish()
-}
+use crate::surroundings::random_bits;
 
 /// A process's name on the announcement channels: 8 characters of `[0-9a-z]`.
 pub fn uid() -> String {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut bits = bits();
+    let mut bits = random_bits();
     let mut next = || {
         let digit = DIGITS[(bits % 36) as usize];
         bits /= 36;
@@ -39,7 +34,7 @@ impl Backoff {
     pub fn wait(&mut self) -> Duration {
         let wait = self.next;
         self.next = (self.next * 2).min(self.last);
-        let jitter = bits() % (wait.as_micros() as u64 / 2).max(1);
+        let jitter = random_bits() % (wait.as_micros() as u64 / 2).max(1);
         wait.saturating_sub(Duration::from_micros(jitter))
     }
 

@@ -10,16 +10,16 @@ mod requests;
 mod statistics;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use push_protocol::{ChannelKey, Mid};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 pub use peer::Peer;
 pub use statistics::Report;
@@ -84,7 +84,7 @@ struct State {
 }
 
 #[derive(Default)]
-struct Links(HashMap<LinkId, Rc<Peer>, RandomState>);
+struct Links(BTreeMap<LinkId, Rc<Peer>>);
 
 impl Outlet for Links {
     type Waiter = oneshot::Sender<()>;
@@ -270,7 +270,7 @@ impl<S: Store + 'static> Exchange<S> {
 
 async fn wait_until(due: Option<Instant>) {
     match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
+        Some(due) => tokio::time::sleep_until(due).await,
         None => pending().await,
     }
 }

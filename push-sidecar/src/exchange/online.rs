@@ -20,7 +20,8 @@ impl<S: Store + 'static> Exchange<S> {
             let due = self.state.borrow().presence.due(self.now());
             let due = self.started + Duration::from_millis(due.min(u64::from(u32::MAX)));
             tokio::select! {
-                () = tokio::time::sleep_until(due.into()) => {}
+                biased;
+                () = tokio::time::sleep_until(due) => {}
                 () = self.presence_changed.notified() => tokio::time::sleep(GATHER).await,
             }
             let marks = {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use chrono::{Local, NaiveDate};
 use foldhash::fast::RandomState;
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::{Exchange, Peer};
 use crate::router::LinkId;
 use crate::store::{Store, is_over};
+use crate::surroundings::unix_time;
 
 /// How often statistics are left in the store.
 const EVERY: Duration = Duration::from_secs(60);
@@ -147,6 +148,7 @@ impl<S: Store + 'static> Exchange<S> {
         let new_link = Rc::clone(&self.statistics.borrow().new_link);
         loop {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(EVERY) => {}
                 // The others of an nginx that starts come at the same time.
                 () = new_link.notified() => tokio::time::sleep(GATHER).await,
@@ -251,5 +253,5 @@ fn host_name() -> String {
 }
 
 fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+    unix_time().as_millis() as u64
 }

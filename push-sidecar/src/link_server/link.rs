@@ -6,9 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use push_link::{PublishStatus, Splitter, ToSidecar, ToWorker};
-use tokio::io::AsyncReadExt;
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -25,9 +23,12 @@ const HELLO: Duration = Duration::from_secs(10);
 /// Frames kept at most until the store has been reached; a worker that has more comes back later.
 const EARLY: usize = 100_000;
 
-/// Runs the link to its end.
-pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S>>) {
-    let (reading, writing) = stream.into_split();
+/// Runs the link on a stream's halves to its end.
+pub async fn run<S: Store + 'static>(
+    reading: impl AsyncRead + Unpin,
+    writing: impl AsyncWrite + Unpin,
+    exchange: Rc<Exchange<S>>,
+) {
     let mut input = Input { stream: reading, splitter: Splitter::new() };
     let hello = match timeout(HELLO, input.frame()).await {
         Ok(Ok(Some(frame))) => frame,
@@ -42,12 +43,12 @@ pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S
         }
     };
     let ToSidecar::Hello { version, instance, pid, resume, software } = hello else {
-        return refuse(&writing, "a link begins with Hello").await;
+        return refuse(writing, "a link begins with Hello").await;
     };
     if version != push_link::VERSION {
         let ours = push_link::VERSION;
         let reason = format!("link version {version} of module {software}, this is {ours}");
-        return refuse(&writing, &reason).await;
+        return refuse(writing, &reason).await;
     }
     let peer = exchange.add_link(instance, resume);
     let id = peer.id;
@@ -55,7 +56,8 @@ pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S
     tracing::info!(link = id, worker_pid = pid, software, resume, "link up");
     let mut link = Link { exchange, peer: Rc::clone(&peer), requests: JoinSet::new() };
     let reason = tokio::select! {
-        ended = peer.outbox.write_to(&writing) => match ended {
+        biased;
+        ended = peer.outbox.write_to(writing) => match ended {
             Ok(reason) => reason.to_owned(),
             Err(error) => error.to_string(),
         },
@@ -68,12 +70,12 @@ pub async fn run<S: Store + 'static>(stream: UnixStream, exchange: Rc<Exchange<S
     tracing::info!(link = id, worker_pid = pid, reason, "link down");
 }
 
-struct Input {
-    stream: OwnedReadHalf,
+struct Input<R> {
+    stream: R,
     splitter: Splitter,
 }
 
-impl Input {
+impl<R: AsyncRead + Unpin> Input<R> {
     /// The next frame; `None` at the end of the stream.
     async fn frame(&mut self) -> io::Result<Option<ToSidecar>> {
         loop {
@@ -98,7 +100,7 @@ struct Link<S> {
 }
 
 impl<S: Store + 'static> Link<S> {
-    async fn read(&mut self, input: &mut Input) -> io::Result<()> {
+    async fn read(&mut self, input: &mut Input<impl AsyncRead + Unpin>) -> io::Result<()> {
         for frame in self.wait_for_store(input).await? {
             self.handle(frame)?;
         }
@@ -116,7 +118,10 @@ impl<S: Store + 'static> Link<S> {
 
     /// Until the store has been reached for the first time there is no order to take part in: the
     /// welcome waits. Answers what came meanwhile; publishes have been put off.
-    async fn wait_for_store(&mut self, input: &mut Input) -> io::Result<Vec<ToSidecar>> {
+    async fn wait_for_store(
+        &mut self,
+        input: &mut Input<impl AsyncRead + Unpin>,
+    ) -> io::Result<Vec<ToSidecar>> {
         let mut early = Vec::new();
         loop {
             let frame = tokio::select! {
@@ -189,13 +194,14 @@ impl<S: Store + 'static> Link<S> {
     }
 }
 
-async fn refuse(stream: &OwnedWriteHalf, reason: &str) {
+async fn refuse(stream: impl AsyncWrite + Unpin, reason: &str) {
     tracing::warn!(reason, "link refused");
     let outbox = Outbox::new(usize::from(u16::MAX) * 2);
     outbox.send(&ToWorker::Refused { reason: reason.to_owned() });
     // A frame this small fits the empty socket buffer, or the peer is not worth the wait.
     let flushed = async {
         tokio::select! {
+            biased;
             _ = outbox.write_to(stream) => {}
             () = outbox.flushed() => {}
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::net::UnixListener;
 
+pub use link::run as run_link;
 pub use socket::{ListenError, Socket};
 
 use crate::exchange::Exchange;
@@ -19,7 +20,10 @@ pub async fn serve<S: Store + 'static>(listener: &UnixListener, exchange: &Rc<Ex
         match listener.accept().await {
             Ok((stream, _)) => {
                 let exchange = Rc::clone(exchange);
-                tokio::task::spawn_local(async move { link::run(stream, exchange).await });
+                tokio::task::spawn_local(async move {
+                    let (reading, writing) = stream.into_split();
+                    run_link(reading, writing, exchange).await;
+                });
             }
             Err(error) => {
                 // Out of file descriptors, most likely: links that end free some.

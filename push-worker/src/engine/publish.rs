@@ -97,8 +97,9 @@ impl Engine {
                 host.wake_link();
             }
         }
-        let late: Vec<u32> =
+        let mut late: Vec<u32> =
             self.questions.iter().filter(|(_, q)| q.deadline <= now).map(|(&req, _)| req).collect();
+        late.sort_unstable();
         for req in late {
             self.stats_answer(host, req, None);
         }
@@ -216,7 +217,8 @@ impl Engine {
 
     /// All questions are answered 503: the link they were asked on is gone.
     pub(super) fn drop_questions<H: Host>(&mut self, host: &mut H) {
-        let all: Vec<u32> = self.questions.keys().copied().collect();
+        let mut all: Vec<u32> = self.questions.keys().copied().collect();
+        all.sort_unstable();
         for req in all {
             self.stats_answer(host, req, None);
         }

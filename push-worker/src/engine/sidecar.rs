@@ -34,7 +34,9 @@ impl Engine {
         if resume {
             self.link.send(&ToSidecar::Resume { after: self.link.position });
         }
-        for (&req, &id) in &self.recoveries {
+        let mut recoveries: Vec<_> = self.recoveries.iter().map(|(&req, &id)| (req, id)).collect();
+        recoveries.sort_unstable_by_key(|(req, _)| *req);
+        for (req, id) in recoveries {
             let session = self.sessions.find(id).and_then(|index| self.sessions.get_mut(index));
             let Some(session) = session else { continue };
             let Some(recovery) = &mut session.recovery else {
@@ -61,8 +63,9 @@ impl Engine {
         self.publishing.link_broke();
         self.open_all(host);
         self.drop_questions(host);
-        let polls: Vec<_> = self.newest.drain().map(|(_, id)| id).collect();
-        for id in polls {
+        let mut polls: Vec<_> = self.newest.drain().collect();
+        polls.sort_unstable_by_key(|(req, _)| *req);
+        for (_, id) in polls {
             if let Some(index) = self.sessions.find(id)
                 && let Some(session) = self.sessions.get(index)
             {

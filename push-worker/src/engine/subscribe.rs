@@ -84,7 +84,8 @@ impl Engine {
     /// The link broke: the handshakes are answered all the same, and what they miss comes with
     /// what the link has missed.
     pub(super) fn open_all<H: Host>(&mut self, host: &mut H) {
-        let waiting: Vec<u32> = self.openings.keys().copied().collect();
+        let mut waiting: Vec<u32> = self.openings.keys().copied().collect();
+        waiting.sort_unstable();
         for seq in waiting {
             self.subscribed(host, seq);
         }

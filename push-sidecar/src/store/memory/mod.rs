@@ -3,12 +3,12 @@
 pub mod queues;
 
 use std::cell::RefCell;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use push_protocol::{ChannelKey, Mid};
 use tokio::sync::mpsc;
 
 use super::{Caps, Events, History, Missed, PublishItem, Store, StoreError, StoreEvent, Token};
+use crate::surroundings::unix_time;
 use queues::{Queues, UnixMillis};
 
 /// Where the time comes from; tests bring their own.
@@ -39,10 +39,6 @@ impl MemoryStore {
         let online_ms = online_seconds * 1000;
         (Self { queues: RefCell::new(queues), events, clock, online_ms }, receiver)
     }
-}
-
-fn unix_time() -> std::time::Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Store for MemoryStore {

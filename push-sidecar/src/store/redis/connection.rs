@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Script as Hashed, ServerErrorKind,
-    Value,
-};
+use redis::{Cmd, ErrorKind, RedisError, Script as Hashed, ServerErrorKind, Value};
 
+use tokio::time::Instant;
+
+use super::dialer::Dialer;
 use crate::store::StoreError;
 
 /// After a failed dial everybody gets its error for this long, instead of dialling as well.
@@ -18,7 +18,7 @@ const DIAL_PAUSE: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub struct Commands {
-    client: Client,
+    dialer: Dialer,
     timeout: Duration,
     state: RefCell<State>,
     dialling: tokio::sync::Mutex<()>,
@@ -34,9 +34,9 @@ struct State {
 
 impl Commands {
     /// Does not dial yet. `timeout`: of a dial, and of a command from sending to answer.
-    pub fn new(client: Client, timeout: Duration) -> Self {
+    pub fn new(dialer: Dialer, timeout: Duration) -> Self {
         let state = RefCell::default();
-        Self { client, timeout, state, dialling: tokio::sync::Mutex::new(()) }
+        Self { dialer, timeout, state, dialling: tokio::sync::Mutex::new(()) }
     }
 
     /// Sends a command.
@@ -92,10 +92,7 @@ impl Commands {
         if let Some(open) = self.open() {
             return open;
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout));
-        let dialled = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let dialled = self.dialer.commands(self.timeout).await;
         let mut state = self.state.borrow_mut();
         state.generation += 1;
         match dialled {

@@ -4,6 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `layout` | keys and channels |
+//! | `dialer` | where connections come from |
 //! | `connection` | the command connection, errors |
 //! | `publisher`, `publish.lua` | ids, storing, announcing: one atomic step |
 //! | `reading`, `history.lua` | histories, and what was missed |
@@ -11,6 +12,7 @@
 //! | `subscription`, `position.lua` | the announcement stream |
 
 mod connection;
+pub mod dialer;
 pub mod layout;
 mod online;
 mod publisher;
@@ -30,6 +32,7 @@ pub use subscription::Timing;
 use super::{Caps, Events, History, Missed, PublishItem, Store, StoreError, Token};
 use crate::random;
 use connection::{Commands, LuaScript};
+use dialer::Dialer;
 use publisher::{Floor, Publisher};
 use subscription::Subscription;
 
@@ -84,11 +87,16 @@ impl RedisStore {
             // Fails only if one is installed already.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
+        Ok(Self::with_dialer(Dialer::Address(Rc::new(client)), options))
+    }
+
+    /// The same on connections of any kind; the options' URL does not count.
+    pub fn with_dialer(dialer: Dialer, options: &RedisOptions) -> (Self, Events) {
         let uid = random::uid();
-        let database = client.get_connection_info().redis_settings().db();
+        let database = dialer.database();
         let (events, receiver) = mpsc::unbounded_channel();
         let floor = Rc::new(Floor::default());
-        let commands = Rc::new(Commands::new(client.clone(), options.command_timeout));
+        let commands = Rc::new(Commands::new(dialer.clone(), options.command_timeout));
         let publisher = Rc::new(Publisher::new(
             Rc::clone(&commands),
             layout::announcement_channel(database, &uid),
@@ -97,7 +105,7 @@ impl RedisStore {
             Rc::clone(&floor),
         ));
         let subscription = Subscription {
-            client,
+            dialer,
             commands: Rc::clone(&commands),
             uid,
             timing: options.timing,
@@ -111,7 +119,7 @@ impl RedisStore {
         ];
         let history = LuaScript::new(include_str!("history.lua"));
         let marks = online::Marks::new(Rc::clone(&commands), database, options.online_ttl);
-        Ok((Self { commands, publisher, history, marks, tasks }, receiver))
+        (Self { commands, publisher, history, marks, tasks }, receiver)
     }
 }
 

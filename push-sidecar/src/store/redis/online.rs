@@ -6,15 +6,17 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use push_protocol::ChannelKey;
 use redis::{Cmd, Value};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::connection::{Commands, LuaScript, ScriptArgs};
 use super::{layout, reading};
 use crate::store::{StoreError, is_over};
+use crate::surroundings::unix_time;
 
 /// For how long it is believed whether reference processes run.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -85,7 +87,7 @@ impl Marks {
         let mut names = Cmd::new();
         names.arg("SMEMBERS").arg(layout::PROCESSES);
         let ours = reading::strings(self.commands.run(&names).await?)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let now = unix_time().as_millis();
         let left = reading::statistics(&self.commands).await?;
         let beside = left.iter().any(|(name, json)| {
             !ours.contains(name)

@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use push_protocol::notification::announcement_parts;
@@ -13,10 +13,12 @@ use push_protocol::request::Receiver;
 use push_protocol::{ChannelKey, Mid};
 use redis::Value;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::connection::{Commands, LuaScript, ScriptArgs};
 use super::layout;
 use crate::store::{PublishItem, RECOVERY_SECONDS, StoreError, Token};
+use crate::surroundings::unix_time;
 
 /// What one call may hold beyond its first publish: it keeps Redis busy for about a millisecond.
 const MAX_MESSAGES: usize = 128;
@@ -132,7 +134,7 @@ impl Publisher {
     }
 
     fn args(&self, batch: &[Pending]) -> ScriptArgs {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = unix_time().as_secs();
         let floor = self.floor.get();
         let mut args = ScriptArgs::default();
         args.push(now.to_string());

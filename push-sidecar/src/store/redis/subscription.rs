@@ -14,12 +14,13 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use push_protocol::Mid;
 use push_protocol::notification::parse_notification;
+use redis::Msg;
 use redis::aio::PubSub;
-use redis::{Client, Msg};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::connection::{Commands, LuaScript, ScriptArgs};
+use super::dialer::Dialer;
 use super::layout;
 use super::publisher::Floor;
 use crate::random::{self, Backoff};
@@ -39,7 +40,7 @@ pub struct Timing {
 /// See the module.
 pub struct Subscription {
     /// For the connection of its own.
-    pub client: Client,
+    pub dialer: Dialer,
     /// For the probes.
     pub commands: Rc<Commands>,
     /// This process's name.
@@ -85,7 +86,7 @@ impl Subscription {
             Err(_) => return "no answer while subscribing".into(),
         };
         let nonce = random::uid();
-        let cleared = layout::cleared_channel(self.database());
+        let cleared = layout::cleared_channel(self.dialer.database());
         let mut stream = connection.on_message();
         let mut probe: Option<Probe> = Some(Box::pin(self.ask_position(position, nonce.clone())));
         let mut patience = Instant::now() + self.timing.probe_patience;
@@ -130,15 +131,11 @@ impl Subscription {
         }
     }
 
-    fn database(&self) -> i64 {
-        self.client.get_connection_info().redis_settings().db()
-    }
-
     async fn subscribe(&self) -> redis::RedisResult<PubSub> {
-        let mut connection = self.client.get_async_pubsub().await?;
-        connection.psubscribe(layout::announcement_pattern(self.database())).await?;
+        let mut connection = self.dialer.subscription().await?;
+        connection.psubscribe(layout::announcement_pattern(self.dialer.database())).await?;
         connection.subscribe(layout::probe_channel(&self.uid)).await?;
-        connection.subscribe(layout::cleared_channel(self.database())).await?;
+        connection.subscribe(layout::cleared_channel(self.dialer.database())).await?;
         Ok(connection)
     }
 
