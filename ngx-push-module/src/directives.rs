@@ -39,7 +39,10 @@ const LEVELS: usize = HTTP | SERVER | LOCATION;
 /// All of them.
 pub const DIRECTIVES: &[Directive] = &[
     level(c"bx_push", LOCATION, role),
-    Directive { name: c"bx_push_sidecar", contexts: HTTP, set: Set::Main(sidecar) },
+    main(c"bx_push_sidecar", sidecar),
+    main(c"bx_push_drain_time", |_, main, value| {
+        once(&mut main.drain_time, milliseconds(value, 0, HOUR)?)
+    }),
     level(c"bx_push_security_key", LEVELS, key),
     level(c"bx_push_security_key_file", LEVELS, key_file),
     level(c"bx_push_signature_algorithm", LEVELS, |_, conf, value| {
@@ -74,7 +77,15 @@ pub const DIRECTIVES: &[Directive] = &[
     }),
 ];
 
-const DAY: u64 = 24 * 3600 * 1_000;
+const HOUR: u64 = 3600 * 1_000;
+const DAY: u64 = 24 * HOUR;
+
+const fn main(
+    name: &'static CStr,
+    set: fn(&Conf<'_>, &mut MainConf, &[u8]) -> Result<(), String>,
+) -> Directive {
+    Directive { name, contexts: HTTP, set: Set::Main(set) }
+}
 
 const fn level(
     name: &'static CStr,

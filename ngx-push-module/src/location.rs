@@ -71,11 +71,21 @@ impl fmt::Display for Place {
 pub struct MainConf {
     /// The sidecar's socket.
     pub sidecar: Option<PathBuf>,
+    /// `bx_push_drain_time`, milliseconds
+    pub drain_time: Option<u64>,
     /// The first `bx_push` of the configuration.
     pub first_role: Option<(Role, Place)>,
 }
 
+/// `bx_push_drain_time` if none is given, milliseconds.
+const DRAIN_TIME: u64 = 5_000;
+
 impl MainConf {
+    /// How long a worker that leaves may take to tell everybody, milliseconds.
+    pub fn drain_time(&self) -> u64 {
+        self.drain_time.unwrap_or(DRAIN_TIME)
+    }
+
     /// Checks the http block when it has been read.
     pub fn check(&self) -> Result<(), String> {
         match (&self.first_role, &self.sidecar) {

@@ -36,8 +36,12 @@ struct Worker {
     sidecar: PathBuf,
     /// When it was last said that the sidecar can't be reached, and why.
     complained: Option<(u64, String)>,
+    /// How long it may take to tell everybody that the worker leaves, milliseconds.
+    drain_time: u64,
     /// nginx has asked this worker to leave.
     leaving: bool,
+    /// nginx's patience with a worker that leaves is over (`worker_shutdown_timeout`).
+    impatient: bool,
 }
 
 thread_local! {
@@ -68,7 +72,7 @@ impl Worker {
         }
         if !self.host.deferred.is_empty() {
             arm(Some(time::monotonic_ms()), true);
-        } else if self.engine.busy() > 0 {
+        } else if self.engine.busy() > 0 && !self.impatient {
             arm(next, true);
         } else {
             // Nothing keeps the process, and it must not leave the socket open.
@@ -96,7 +100,7 @@ impl Worker {
 }
 
 /// A worker process starts.
-pub fn start(sidecar: &Path) {
+pub fn start(sidecar: &Path, drain_time: u64) {
     // The pid and the time make it differ from every other worker's, whatever the seed.
     let instance = RandomState::new().hash_one((std::process::id(), SystemTime::now()));
     let worker = Worker {
@@ -104,7 +108,9 @@ pub fn start(sidecar: &Path) {
         host: Nginx::default(),
         sidecar: sidecar.to_owned(),
         complained: None,
+        drain_time,
         leaving: false,
+        impatient: false,
     };
     WORKER.with(|cell| cell.replace(Some(worker)));
     enter(|w| w.engine.start(&mut w.host));
@@ -116,18 +122,19 @@ pub fn start(sidecar: &Path) {
 pub fn stop() {
     enter(|w| {
         w.leaving = true;
-        w.engine.leave_all(&mut w.host);
+        w.engine.leave_all(&mut w.host, 0);
     });
     deferred();
     link::close();
     WORKER.with(|cell| cell.replace(None));
 }
 
-/// The process is asked to leave: everybody is told, publishes under way are finished.
+/// The process is asked to leave: everybody is told, one after the other; publishes under way are
+/// finished.
 pub fn leave() {
     enter(|w| {
         w.leaving = true;
-        w.engine.leave_all(&mut w.host);
+        w.engine.leave_all(&mut w.host, w.drain_time);
     });
     // Now: nginx looks for timers before it looks at posted events again.
     deferred();
@@ -135,7 +142,10 @@ pub fn leave() {
 
 /// The time to leave is up.
 pub fn out_of_patience() {
-    enter(|w| w.engine.link_down(&mut w.host));
+    enter(|w| {
+        w.impatient = true;
+        w.engine.link_down(&mut w.host);
+    });
     link::close();
 }
 
@@ -189,9 +199,9 @@ pub fn ended(session: SessionId) {
     enter(|w| w.engine.ended(&mut w.host, session));
 }
 
-/// nginx asks this WebSocket to leave.
-pub fn leave_one(session: SessionId) {
-    enter(|w| w.engine.leave(&mut w.host, session));
+/// nginx has no more patience with this WebSocket: the worker has to leave.
+pub fn cut(session: SessionId) {
+    enter(|w| w.engine.cut(&mut w.host, session));
 }
 
 /// A session's connection or request is freed.

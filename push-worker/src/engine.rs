@@ -3,10 +3,12 @@
 //! * [`subscribe`]: sessions come and say something. * [`closing`]: they are written to, and go.
 //! * [`deliver`]: messages reach them. * [`crowd`]: the oldest of too many has to go.
 //! * [`publish`]: messages and questions leave. * [`sidecar`]: the link. * [`time`]: what is due.
+//! * [`leaving`]: the worker goes.
 
 mod closing;
 mod crowd;
 mod deliver;
+mod leaving;
 mod publish;
 mod sidecar;
 mod subscribe;
@@ -27,6 +29,7 @@ use crate::session::Session;
 use crate::slab::{Id, Slab};
 use crate::{Format, Host, Settings, SettingsId};
 use deliver::Fanout;
+use leaving::Leaving;
 
 /// Names a session. Never used twice in the life of a worker, never 0; fits a pointer, so that a
 /// host can keep it in a connection's data field.
@@ -99,7 +102,8 @@ pub struct Engine {
     questions: HashMap<u32, Question, RandomState>,
     last_req: u32,
     last_opened: u64,
-    leaving: bool,
+    /// Set when the worker leaves.
+    leaving: Option<Leaving>,
     counters: Counters,
 }
 
@@ -129,7 +133,7 @@ impl Engine {
             questions: HashMap::default(),
             last_req: 0,
             last_opened: 0,
-            leaving: false,
+            leaving: None,
             counters: Counters::default(),
         }
     }

@@ -309,12 +309,71 @@ fn leaving_says_goodbye() {
     let mut world = World::new();
     let websocket = world.websocket(1, &[(1, false)], None);
     world.poll(2, &[(1, false)], Some(4));
-    world.engine.leave_all(&mut world.host);
+    world.engine.leave_all(&mut world.host, 0);
     assert_eq!(world.got(1).1, Some(1001));
     assert_eq!(world.host.answers[&2].status, 304);
     assert_eq!(world.host.answers[&2].last_message_id, Some(LastMessageId::Is(mid(4))));
     assert_eq!(world.engine.busy(), 1);
     world.engine.received(&mut world.host, websocket, &client_frame(8, &1001u16.to_be_bytes()));
+    assert_empty(&world);
+}
+
+/// How many WebSockets have been told that the worker leaves.
+fn told_to_leave(world: &World) -> usize {
+    (0..1000).filter(|&conn| world.got(conn).1 == Some(1001)).count()
+}
+
+#[test]
+fn who_leaves_tells_one_after_the_other_and_delivers_meanwhile() {
+    let mut world = World::new();
+    for conn in 0..1000 {
+        world.websocket(conn, &[(1, false)], None);
+    }
+    world.engine.leave_all(&mut world.host, 5_000);
+    assert_eq!(told_to_leave(&world), 1);
+    world.pass(2_500);
+    let told = told_to_leave(&world);
+    assert!((490..=510).contains(&told), "{told}");
+
+    // Who has not been told gets what comes, and who comes now is told at once.
+    world.deliver(1, &[private(1)]);
+    world.run();
+    let got = (0..1000).filter(|&conn| world.ids(conn) == [1]).count();
+    assert_eq!(got, 1000 - told);
+    world.websocket(1000, &[(1, false)], None);
+    assert_eq!(world.got(1000).1, Some(1001));
+    world.poll(2000, &[(1, false)], None);
+    assert_eq!(world.host.answers[&2000].status, 304);
+
+    world.pass(2_500);
+    assert_eq!(told_to_leave(&world), 1000);
+    // Nobody answers our close: that takes five seconds more, and then nothing is left.
+    world.pass(5_000);
+    assert_empty(&world);
+}
+
+#[test]
+fn few_sessions_do_not_keep_a_worker_long() {
+    let mut world = World::new();
+    for conn in 0..10 {
+        world.websocket(conn, &[(1, false)], None);
+    }
+    world.engine.leave_all(&mut world.host, 60_000);
+    world.pass(100);
+    let told = (0..10).filter(|&conn| world.got(conn).1 == Some(1001)).count();
+    assert_eq!(told, 10);
+}
+
+#[test]
+fn a_worker_out_of_patience_tells_and_cuts() {
+    let mut world = World::new();
+    let id = world.websocket(1, &[(1, false)], None);
+    world.engine.leave_all(&mut world.host, 60_000);
+    let late = world.websocket(2, &[(1, false)], None);
+    world.engine.cut(&mut world.host, id);
+    world.engine.cut(&mut world.host, late);
+    assert_eq!((world.got(1).1, world.got(2).1), (Some(1001), Some(1001)));
+    assert!(world.host.sockets[&1].closed && world.host.sockets[&2].closed);
     assert_empty(&world);
 }
 

@@ -51,6 +51,8 @@ impl Addresses {
 pub struct Conf {
     /// Worker processes.
     pub workers: u32,
+    /// Lines in front of the http block.
+    pub main: String,
     /// Lines for the http block.
     pub http: String,
     /// Lines for the locations with `bx_push sub`.
@@ -64,7 +66,14 @@ pub struct Conf {
 impl Default for Conf {
     fn default() -> Self {
         let empty = String::new;
-        Self { workers: 1, http: empty(), sub: empty(), publishing: empty(), servers: empty() }
+        Self {
+            workers: 1,
+            main: empty(),
+            http: empty(),
+            sub: empty(),
+            publishing: empty(),
+            servers: empty(),
+        }
     }
 }
 
@@ -186,7 +195,7 @@ fn write_conf(
     addresses: Addresses,
     certificate: &Certificate,
 ) -> io::Result<()> {
-    let Conf { workers, http, sub, publishing, servers } = conf;
+    let Conf { workers, main, http, sub, publishing, servers } = conf;
     let Addresses { public, public_tls, internal, internal_tls } = addresses;
     let (path, sidecar) = (folder.display(), sidecar::socket(folder));
     // 1.25.1 took HTTP/2 out of the listen directive.
@@ -197,7 +206,8 @@ fn write_conf(
     let mut text = preamble(nginx, folder, *workers);
     write!(
         text,
-        "http {{
+        "{main}
+http {{
     bx_push_sidecar unix:{};
     access_log off;
     ssl_certificate {};

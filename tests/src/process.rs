@@ -83,3 +83,13 @@ pub fn children_of(pid: u32) -> Vec<u32> {
         .filter_map(|child| child.parse().ok())
         .collect()
 }
+
+/// The processor time that a process has used, in user mode and for it in the kernel; `None` when
+/// it is gone. Counted in ticks of 10 ms.
+pub fn cpu_time(pid: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; `utime` and `stime` are the 12th and 13th behind.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    Some(Duration::from_millis((ticks.next()?.ok()? + ticks.next()?.ok()?) * 10))
+}

@@ -216,3 +216,24 @@ fn limits_have_bounds() {
         refused(&twice, &format!("\"{name}\" directive is duplicate"));
     }
 }
+
+#[test]
+fn what_concerns_a_worker_stands_in_the_http_block() {
+    let role = server("location / { bx_push sub; }");
+    let with = |directive: &str| [SIDECAR, KEY, directive, &role].join("\n");
+    for (name, good, bad, bounds) in
+        [("bx_push_drain_time", ["0", "30s", "1h"], "2h", "0 to 3600000 milliseconds")]
+    {
+        for value in good {
+            accepted(&with(&format!("{name} {value};")));
+        }
+        let expected =
+            format!("\"{name}\" directive has an invalid value \"{bad}\", want {bounds}");
+        refused(&with(&format!("{name} {bad};")), &expected);
+        let once = format!("{name} {};", good[0]);
+        let expected = format!("\"{name}\" directive is duplicate");
+        refused(&with(&format!("{once} {once}")), &expected);
+        let expected = format!("\"{name}\" directive is not allowed here");
+        refused(&[SIDECAR, KEY, &server(&once)].join("\n"), &expected);
+    }
+}

@@ -206,7 +206,6 @@ unsafe fn close_now(c: *mut ngx_connection_t) {
     // SAFETY: by the contract. Over TLS closing may take its time: no event of it means a session.
     unsafe {
         (*c).data = null_mut();
-        (*c).set_idle(0);
         if (*(*c).write).ready() == 0 {
             // Something waits to be written: TLS's own end can't be put behind it.
             (*c).set_error(1);
@@ -240,8 +239,8 @@ pub(super) unsafe fn adopt(
         (*c).data = null_mut();
         (*(*c).read).handler = Some(readable);
         (*(*c).write).handler = Some(writable);
-        // Has nginx call the read event when the worker leaves.
-        (*c).set_idle(1);
+        // Not idle: nginx would have all of them leave at once when the worker does.
+        (*c).set_idle(0);
         let session = handle(c).and_then(|conn| guard(|| open(conn))).flatten();
         match session {
             Some(session) => (*c).data = session.0 as *mut c_void,
@@ -259,7 +258,7 @@ unsafe fn session(c: *const ngx_connection_t) -> SessionId {
     SessionId(unsafe { (*c).data } as u64)
 }
 
-/// Something came in on a detached WebSocket, or the worker leaves.
+/// Something came in on a detached WebSocket, or nginx wants to be rid of it.
 pub(super) unsafe extern "C" fn readable(ev: *mut ngx_event_t) {
     // SAFETY: an event's data is its connection, which is open while it has events. It stays open
     // during the callback: the engine's wish to close it is carried out later.
@@ -271,14 +270,11 @@ pub(super) unsafe extern "C" fn readable(ev: *mut ngx_event_t) {
         }
         let done = guard(|| {
             if (*c).close() != 0 {
+                // nginx's patience with a worker that leaves is over. Nothing is wrong with the
+                // connection: it can still be written to.
                 (*c).set_close(0);
-                if (*c).error() != 0 {
-                    // nginx's patience with a worker that leaves is over.
-                    worker::ended(session);
-                } else {
-                    worker::leave_one(session);
-                }
-                return;
+                (*c).set_error(0);
+                return worker::cut(session);
             }
             let end = read(c, READS, |bytes| worker::received(session, bytes));
             if end == ReadEnd::Ended || !read_again(c, end) {

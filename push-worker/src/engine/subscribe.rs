@@ -5,15 +5,11 @@ use push_protocol::frame::{self, Event, Opcode};
 use push_protocol::request::{self, Command};
 use push_protocol::{ApiError, ChannelKey, Mid};
 
-use super::closing::last_message_id;
 use super::{Engine, SessionId, Subscriber};
 use crate::publishing::Asker;
 use crate::session::{Kind, Recovery, Session, State};
 use crate::slab::Id;
-use crate::{Conn, Format, Host, Request, Response, SettingsId};
-
-/// Going away (RFC 6455, section 7.4.1).
-const GOING_AWAY: u16 = 1001;
+use crate::{Conn, Format, Host, Request, SettingsId};
 
 impl Engine {
     /// A WebSocket handshake that passed the checks. False: it has to wait until its channels are
@@ -48,7 +44,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(index) else { return false };
         session.handle = conn.0;
         session.state = State::Open;
-        if self.leaving {
+        if self.leaving.is_some() {
             self.say_goodbye(host, index);
             return true;
         }
@@ -107,7 +103,7 @@ impl Engine {
         let polls = self.locations[usize::from(settings.0)].polls;
         self.schedule.put(&mut self.sessions, index, polls, host.now());
         self.listen(host, index, &subscriber);
-        if self.leaving {
+        if self.leaving.is_some() {
             self.say_goodbye(host, index);
         }
         SessionId(id.0)
@@ -282,39 +278,6 @@ impl Engine {
     pub fn forget<H: Host>(&mut self, host: &mut H, id: SessionId) {
         if let Some(index) = self.sessions.find(Id(id.0)) {
             self.remove(host, index);
-        }
-    }
-
-    /// Says goodbye to one session because the worker leaves: close frame 1001 for a WebSocket, 304
-    /// for a long poll.
-    pub fn leave<H: Host>(&mut self, host: &mut H, id: SessionId) {
-        if let Some(index) = self.sessions.find(Id(id.0)) {
-            self.say_goodbye(host, index);
-        }
-    }
-
-    /// Says goodbye to every session, and to those that still come; publishes under way are
-    /// finished. [`Engine::busy`] tells when that is done.
-    pub fn leave_all<H: Host>(&mut self, host: &mut H) {
-        self.leaving = true;
-        for id in self.sessions.ids() {
-            self.leave(host, SessionId(id.0));
-        }
-    }
-
-    fn say_goodbye<H: Host>(&mut self, host: &mut H, index: u32) {
-        let Some(session) = self.sessions.get(index) else {
-            return;
-        };
-        match session.kind {
-            Kind::WebSocket if session.state == State::Open => {
-                self.close_with(host, index, GOING_AWAY, "", State::Closing);
-            }
-            Kind::WebSocket => {}
-            Kind::Poll => {
-                let last = last_message_id(session.last);
-                self.answer(host, index, Response::nothing_new(last));
-            }
         }
     }
 }

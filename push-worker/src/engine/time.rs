@@ -1,6 +1,7 @@
 //! What is due.
 
 use super::Engine;
+use super::leaving::Leaving;
 use crate::Host;
 use crate::session::{Kind, State};
 
@@ -13,7 +14,8 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<u64> {
         let sessions = self.schedule.next(&self.sessions);
         let questions = self.questions.values().map(|question| question.deadline).min();
-        let times = [sessions, self.link.next(), self.publishing.next(), questions];
+        let leaving = self.leaving.as_ref().and_then(Leaving::due);
+        let times = [sessions, self.link.next(), self.publishing.next(), questions, leaving];
         times.into_iter().flatten().min()
     }
 
@@ -21,6 +23,7 @@ impl Engine {
     pub fn tick<H: Host>(&mut self, host: &mut H) {
         self.tick_link(host);
         self.tick_publishing(host);
+        self.tick_leaving(host);
         let now = host.now();
         for _ in 0..PIECE {
             let Some(index) = self.schedule.due(&self.sessions, now) else {
