@@ -65,6 +65,12 @@ test-deps: deps
 test: test-deps build vendored demo ## everything that can be tested: units, vectors, end to end
 	@scripts/test.sh
 
+#: how long `make fuzz` fuzzes, all targets together
+SECONDS ?= 60
+.PHONY: fuzz
+fuzz: ## any input at every parser, and at a whole worker, for SECONDS; wants a nightly Rust or a stable one
+	@FUZZ_SECONDS=$(SECONDS) scripts/fuzz.sh
+
 .PHONY: lint
 lint: test-deps ## formatting, clippy over all crates, cargo-deny if installed
 	@scripts/lint.sh

@@ -538,3 +538,25 @@ fn without_a_link_a_handshake_does_not_wait() {
     world.link_down();
     assert!(begin(&mut world, 1, 1, None).1);
 }
+
+/// A `RequestBatch` that asks whether the public channel of `list(&[(n, true)])` is online.
+fn online_question(n: u8) -> Vec<u8> {
+    let id = id(n + 100);
+    let signature = verifier().sign_public(&id).unwrap();
+    let channel = [&[0x0a, 16], &id[..], &[0x1a, 20], &signature].concat();
+    [&[0x0a, 44, 0x12, 42, 0x0a, 40], &channel[..]].concat()
+}
+
+#[test]
+fn nothing_goes_out_behind_a_close_frame() {
+    let mut world = World::new();
+    let id = world.websocket(1, &[(1, true)], None);
+    world.heard();
+    world.engine.received(&mut world.host, id, &client_frame(2, &online_question(1)));
+    let [ToSidecar::Stats { req, .. }] = world.heard()[..] else { panic!("no question") };
+    world.engine.received(&mut world.host, id, &client_frame(2, b"no request"));
+    assert_eq!(world.got(1), (vec![], Some(4013)));
+    let before = world.host.sockets[&1].written.len();
+    world.say(&ToWorker::StatsAnswer { req, ok: true, online: vec![true] });
+    assert_eq!(world.host.sockets[&1].written.len(), before);
+}

@@ -208,19 +208,33 @@ impl Config {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
-                toml::from_str(&text).map_err(|error| ConfigError::File {
+                Self::from_toml(&text).map_err(|error| ConfigError::File {
                     path: path.to_owned(),
                     error: Box::new(error),
                 })?
             }
         };
+        config.override_by(environment)?;
+        Ok(config)
+    }
+
+    /// A file's keys; what is not in it has its default.
+    pub fn from_toml(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// Takes over what the environment sets. `environment` looks a variable up.
+    pub fn override_by(
+        &mut self,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), ConfigError> {
         for key in KEYS {
             if let Some(value) = environment(key.variable) {
-                (key.set)(&mut config, &value)
+                (key.set)(self, &value)
                     .map_err(|problem| ConfigError::Environment { name: key.variable, problem })?;
             }
         }
-        Ok(config)
+        Ok(())
     }
 
     /// What types alone do not say.
@@ -246,12 +260,40 @@ impl Config {
         if self.storage.channel_ttl == 0 || self.storage.online_ttl == 0 {
             return bad("storage.channel_ttl, storage.online_ttl", "must not be 0".into());
         }
+        self.check_sizes()?;
         let schemes = ["unix:", "redis:", "rediss:", "redis+unix:"];
         if !self.redis.url.is_empty() && !schemes.iter().any(|s| self.redis.url.starts_with(s)) {
             let problem = "must begin with unix://, redis:// or rediss://";
             return bad("redis.url", problem.into());
         }
         Ok(())
+    }
+
+    /// Far beyond what makes sense, and so low that nothing that is computed with it overflows.
+    fn check_sizes(&self) -> Result<(), ConfigError> {
+        const DAY_MS: u64 = 86_400_000;
+        const TEN_YEARS: u64 = 315_360_000;
+        const PEBIBYTE: u64 = 1 << 50;
+        let Self { redis, storage, memory, link, .. } = self;
+        let limits = [
+            ("redis.command_timeout_ms", redis.command_timeout_ms, DAY_MS),
+            ("redis.dial_timeout_ms", redis.dial_timeout_ms, DAY_MS),
+            ("redis.probe_interval_ms", redis.probe_interval_ms, DAY_MS),
+            ("redis.probe_timeout_ms", redis.probe_timeout_ms, DAY_MS),
+            ("storage.channel_ttl", storage.channel_ttl, TEN_YEARS),
+            ("storage.online_ttl", storage.online_ttl, TEN_YEARS),
+            ("storage.online_delta", storage.online_delta, TEN_YEARS),
+            ("storage.online_grace", storage.online_grace, TEN_YEARS),
+            ("memory.max_bytes", memory.max_bytes as u64, PEBIBYTE),
+            ("link.queue_bytes", link.queue_bytes as u64, PEBIBYTE),
+            ("link.gap_hold_ms", link.gap_hold_ms, DAY_MS),
+        ];
+        match limits.into_iter().find(|(_, value, max)| value > max) {
+            Some((key, _, max)) => {
+                Err(ConfigError::Value { key, problem: format!("must be {max} at most") })
+            }
+            None => Ok(()),
+        }
     }
 
     /// For the Redis store; `None`: memory.

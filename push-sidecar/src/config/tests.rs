@@ -123,4 +123,8 @@ fn values_that_make_no_sense_are_refused() {
     assert!(refused(|c| c.log.level = "loud".into()).starts_with("log.level: \"loud\""));
     assert!(refused(|c| c.redis.url = "localhost:6379".into()).starts_with("redis.url: "));
     assert!(refused(|c| c.link.queue_bytes = 10).starts_with("link.queue_bytes: "));
+    // Together with online_delta it would overflow; TOML could not show it.
+    let error = refused(|c| c.storage.online_ttl = u64::MAX);
+    assert_eq!(error, "storage.online_ttl: must be 315360000 at most");
+    assert!(refused(|c| c.redis.dial_timeout_ms = u64::MAX).contains("86400000 at most"));
 }

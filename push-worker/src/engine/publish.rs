@@ -7,6 +7,7 @@ use push_protocol::{ChannelKey, frame};
 use super::Engine;
 use crate::publishing::{Asker, Expired, PATIENCE, Question};
 use crate::response::ContentType;
+use crate::session::State;
 use crate::{Format, Host, Level, Request, Response};
 
 /// Marks the name of a question, so that it is not taken for a publish's.
@@ -186,7 +187,11 @@ impl Engine {
                 host.respond(request, Response::ok(ContentType::Binary, body));
             }
             (Asker::Session(id), _) => {
-                if let Some(index) = self.sessions.find(id) {
+                // Nothing goes out behind a close frame.
+                let is_open = |index: &u32| {
+                    self.sessions.get(*index).is_some_and(|session| session.state == State::Open)
+                };
+                if let Some(index) = self.sessions.find(id).filter(is_open) {
                     let body = request::channel_stats_batch(&asked);
                     self.send(host, index, frame::encode(frame::Opcode::Binary, &body).into());
                 }
