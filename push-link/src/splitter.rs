@@ -4,6 +4,9 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{LinkError, MAX_FRAME};
 
+/// Bytes of room that are made for a frame of which more is to come.
+const AHEAD: usize = 64 * 1024;
+
 /// Collects what was read and gives out whole frames (kind byte and fields, without the length)
 /// as slices of the read buffer, without copying.
 #[derive(Debug, Default)]
@@ -37,7 +40,8 @@ impl Splitter {
             return Err(LinkError::Length(len));
         }
         if self.buffer.len() < 4 + len {
-            self.buffer.reserve(4 + len - self.buffer.len());
+            // What is announced costs nothing before it comes.
+            self.buffer.reserve((4 + len - self.buffer.len()).min(AHEAD));
             return Ok(None);
         }
         self.buffer.advance(4);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use push_link::{
-    LinkError, PublishItem, PublishStatus, Splitter, ToSidecar, ToWorker, deliver_frame,
+    LinkError, MAX_FRAME, PublishItem, PublishStatus, Splitter, ToSidecar, ToWorker, deliver_frame,
     recover_item_frame,
 };
 use push_protocol::{ChannelKey, Mid};
@@ -201,4 +201,12 @@ fn lengths_that_cannot_be_are_refused() {
 fn unknown_kinds_are_refused() {
     assert_eq!(ToSidecar::decode(Bytes::from_static(&[77])), Err(LinkError::Kind(77)));
     assert_eq!(ToWorker::decode(Bytes::from_static(&[1])), Err(LinkError::Kind(1)));
+}
+
+#[test]
+fn an_announced_size_costs_nothing() {
+    let mut splitter = Splitter::new();
+    splitter.extend(&(MAX_FRAME as u32).to_le_bytes());
+    assert_eq!(splitter.next_frame(), Ok(None));
+    assert!(splitter.buffer().capacity() < 200_000);
 }

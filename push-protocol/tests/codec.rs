@@ -1,11 +1,8 @@
-//! The WebSocket codec against arbitrary bytes, against itself in pieces, and against tungstenite.
-
-use std::io::{self, Cursor, Read, Write};
+//! The WebSocket codec against arbitrary bytes and against itself in pieces. Crate push-fuzz holds it
+//! against tungstenite.
 
 use proptest::prelude::*;
-use push_protocol::frame::{Decoder, Event, Opcode, ProtocolError, close, encode, header};
-use tungstenite::protocol::{Role, WebSocketConfig};
-use tungstenite::{Error, Message, WebSocket};
+use push_protocol::frame::{Decoder, Event, Opcode, ProtocolError, header};
 
 const MAX_PAYLOAD: usize = 400;
 
@@ -133,67 +130,6 @@ fn any_stream() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// Reads from memory, writes to nowhere.
-struct Pipe(Cursor<Vec<u8>>);
-
-impl Read for Pipe {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl Write for Pipe {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        Ok(buffer.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The same from tungstenite: events and the close code of the error that ended them, if any.
-fn decode_by_tungstenite(stream: &[u8]) -> (Vec<Event>, Option<u16>) {
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MAX_PAYLOAD))
-        .max_frame_size(Some(MAX_PAYLOAD));
-    let pipe = Pipe(Cursor::new(stream.to_vec()));
-    let mut socket = WebSocket::from_raw_socket(pipe, Role::Server, Some(config));
-    let mut events = Vec::new();
-    loop {
-        let event = match socket.read() {
-            Ok(Message::Text(text)) => {
-                Event::Message { opcode: Opcode::Text, data: text.as_bytes().to_vec() }
-            }
-            Ok(Message::Binary(data)) => {
-                Event::Message { opcode: Opcode::Binary, data: data.to_vec() }
-            }
-            Ok(Message::Ping(payload)) => Event::Ping(payload.to_vec()),
-            Ok(Message::Pong(payload)) => Event::Pong(payload.to_vec()),
-            Ok(Message::Close(frame)) => {
-                let code = frame.as_ref().map(|frame| u16::from(frame.code));
-                // Its way to say that the code was one that must not be sent.
-                if frame.as_ref().is_some_and(|frame| frame.reason == "Protocol violation") {
-                    return (events, Some(1002));
-                }
-                let reason = frame.map(|frame| frame.reason.as_bytes().to_vec());
-                events.push(Event::Close { code, reason: reason.unwrap_or_default() });
-                return (events, None);
-            }
-            Ok(Message::Frame(_)) => unreachable!("only given out when writing"),
-            Err(Error::Capacity(_)) => return (events, Some(1009)),
-            Err(Error::Utf8(_)) => return (events, Some(1007)),
-            Err(Error::Protocol(error)) => {
-                let ended =
-                    error == tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
-                return (events, (!ended).then_some(1002));
-            }
-            Err(error) => panic!("{error}"),
-        };
-        events.push(event);
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
@@ -216,41 +152,6 @@ proptest! {
         let whole = decode([stream.as_slice()]);
         prop_assert_eq!(&decode(pieces), &whole);
         prop_assert_eq!(&decode(stream.chunks(1)), &whole);
-    }
-
-    #[test]
-    fn tungstenite_hears_the_same(stream in any_stream()) {
-        let (events, error) = decode([stream.as_slice()]);
-        let (their_events, their_code) = decode_by_tungstenite(&stream);
-        if their_code == Some(1007) {
-            // It looks at the UTF-8 of each fragment, we at that of the whole message: what stands
-            // between the fragments is heard here, and may be wrong in its own right.
-            prop_assert!(events.starts_with(&their_events));
-            prop_assert!(error.is_some());
-        } else {
-            prop_assert_eq!(events, their_events);
-            prop_assert_eq!(error.map(ProtocolError::close_code), their_code);
-        }
-    }
-
-    #[test]
-    fn tungstenite_understands_what_is_written(
-        payload in prop::collection::vec(any::<u8>(), 0..300),
-        long in 65_530usize..65_550,
-        code in 3000u16..5000,
-        reason in "\\PC{0,80}",
-    ) {
-        let sent = [encode(Opcode::Binary, &payload), encode(Opcode::Binary, &vec![7; long])];
-        let sent = [sent.concat(), encode(Opcode::Ping, b"ws ping"), close(code, &reason)].concat();
-        let pipe = Pipe(Cursor::new(sent));
-        let mut socket = WebSocket::from_raw_socket(pipe, Role::Client, None);
-        prop_assert_eq!(socket.read().unwrap(), Message::binary(payload));
-        prop_assert_eq!(socket.read().unwrap(), Message::binary(vec![7; long]));
-        prop_assert_eq!(socket.read().unwrap(), Message::Ping(b"ws ping".as_slice().into()));
-        let Message::Close(Some(frame)) = socket.read().unwrap() else { panic!("no close") };
-        prop_assert_eq!(u16::from(frame.code), code);
-        prop_assert!(reason.starts_with(frame.reason.as_str()));
-        prop_assert!(frame.reason.len() == reason.len() || frame.reason.len() > 119);
     }
 
     #[test]
