@@ -7,7 +7,7 @@
 //! | [`catch_up`], [`channel_table`] | parts of it |
 //! | [`presence`], [`crowd`] | online marks, too many connections. Pure |
 //! | [`exchange`], [`outbox`] | store, router and links brought together |
-//! | [`link_server`] | the Unix socket and the links on it |
+//! | [`link_server`], [`lean_socket`] | the Unix socket and the links on it |
 //! | [`config`], [`cli`], [`logging`], [`daemon`] | the program around it |
 //! | [`surroundings`], [`random`] | time of day, random bits |
 //!
@@ -22,6 +22,7 @@ pub mod config;
 pub mod crowd;
 pub mod daemon;
 pub mod exchange;
+pub mod lean_socket;
 pub mod link_server;
 pub mod logging;
 pub mod outbox;

@@ -12,6 +12,7 @@ pub use link::run as run_link;
 pub use socket::{ListenError, Socket};
 
 use crate::exchange::Exchange;
+use crate::lean_socket::LeanSocket;
 use crate::store::Store;
 
 /// Accepts links, for ever; each runs as a task of its own.
@@ -21,8 +22,12 @@ pub async fn serve<S: Store + 'static>(listener: &UnixListener, exchange: &Rc<Ex
             Ok((stream, _)) => {
                 let exchange = Rc::clone(exchange);
                 tokio::task::spawn_local(async move {
-                    let (reading, writing) = stream.into_split();
-                    run_link(reading, writing, exchange).await;
+                    match LeanSocket::new(stream) {
+                        Ok(LeanSocket { reading, writing }) => {
+                            run_link(reading, writing, exchange).await;
+                        }
+                        Err(error) => tracing::error!(%error, "cannot watch a link"),
+                    }
                 });
             }
             Err(error) => {

@@ -5,12 +5,10 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, Script as Hashed, ServerErrorKind, Value};
-
 use tokio::time::Instant;
 
-use super::dialer::Dialer;
+use super::dialer::{Dialer, Dialled};
 use crate::store::StoreError;
 
 /// After a failed dial everybody gets its error for this long, instead of dialling as well.
@@ -26,7 +24,7 @@ pub struct Commands {
 
 #[derive(Default)]
 struct State {
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Dialled>,
     /// Tells whose connection broke.
     generation: u64,
     failed: Option<(Instant, StoreError)>,
@@ -62,8 +60,8 @@ impl Commands {
     }
 
     async fn attempt(&self, command: &Cmd) -> Result<Value, Failure> {
-        let (mut connection, generation) = self.connection().await.map_err(Failure::Dial)?;
-        let (mut sent, mut polls) = (pin!(connection.send_packed_command(command)), 0);
+        let (mut dialled, generation) = self.connection().await.map_err(Failure::Dial)?;
+        let (mut sent, mut polls) = (pin!(dialled.connection.send_packed_command(command)), 0);
         let answer = poll_fn(|context| {
             polls += 1;
             sent.as_mut().poll(context)
@@ -84,7 +82,7 @@ impl Commands {
         })
     }
 
-    async fn connection(&self) -> Result<(MultiplexedConnection, u64), StoreError> {
+    async fn connection(&self) -> Result<(Dialled, u64), StoreError> {
         if let Some(open) = self.open() {
             return open;
         }
@@ -109,7 +107,7 @@ impl Commands {
         }
     }
 
-    fn open(&self) -> Option<Result<(MultiplexedConnection, u64), StoreError>> {
+    fn open(&self) -> Option<Result<(Dialled, u64), StoreError>> {
         let state = self.state.borrow();
         if let Some(connection) = &state.connection {
             return Some(Ok((connection.clone(), state.generation)));

@@ -7,9 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Client, RedisConnectionInfo, RedisResult};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisConnectionInfo, RedisResult};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+use crate::lean_socket::LeanSocket;
 
 /// What Redis is talked to over.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -38,27 +42,27 @@ impl Dialer {
     }
 
     /// A connection for commands. `limit`: of dialling, and of each command from sending to answer.
-    pub(super) async fn commands(&self, limit: Duration) -> RedisResult<MultiplexedConnection> {
+    pub(super) async fn commands(&self, limit: Duration) -> RedisResult<Dialled> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
             .set_response_timeout(Some(limit));
-        match self {
-            Self::Address(client) => {
-                client.get_multiplexed_async_connection_with_config(&config).await
+        let dialled = async {
+            match self {
+                Self::Address(client) => {
+                    let info = client.get_connection_info();
+                    let ConnectionAddr::Unix(path) = info.addr() else {
+                        let dialled = client.get_multiplexed_async_connection_with_config(&config);
+                        return Ok(Dialled { connection: dialled.await?, _driver: None });
+                    };
+                    let socket = LeanSocket::new(UnixStream::connect(path).await?)?;
+                    Dialled::on(socket, info.redis_settings(), config).await
+                }
+                Self::Streams(open) => {
+                    Dialled::on(open().await?, &RedisConnectionInfo::default(), config).await
+                }
             }
-            Self::Streams(open) => {
-                let info = RedisConnectionInfo::default();
-                let dialled = async {
-                    let stream = open().await?;
-                    MultiplexedConnection::new_with_config(&info, stream, config).await
-                };
-                let (connection, driver) =
-                    timeout(limit, dialled).await.map_err(io::Error::from)??;
-                // It ends with the last handle of the connection.
-                tokio::task::spawn_local(driver);
-                Ok(connection)
-            }
-        }
+        };
+        timeout(limit, dialled).await.map_err(io::Error::from)?
     }
 
     /// A connection for the subscription.
@@ -69,5 +73,36 @@ impl Dialer {
                 PubSub::new(&RedisConnectionInfo::default(), open().await?).await
             }
         }
+    }
+}
+
+/// A connection for commands.
+#[derive(Clone)]
+pub(super) struct Dialled {
+    pub(super) connection: MultiplexedConnection,
+    /// What reads and writes for it, if that is ours.
+    _driver: Option<Rc<Driver>>,
+}
+
+impl Dialled {
+    async fn on(
+        stream: impl Stream + 'static,
+        info: &RedisConnectionInfo,
+        config: AsyncConnectionConfig,
+    ) -> RedisResult<Self> {
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(info, stream, config).await?;
+        let driver = Rc::new(Driver(tokio::task::spawn_local(driver)));
+        Ok(Self { connection, _driver: Some(driver) })
+    }
+}
+
+/// A task that ends with the last one who waits for an answer: a connection that was given up is
+/// closed, whether Redis answers or not.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
