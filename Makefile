@@ -71,6 +71,10 @@ SECONDS ?= 60
 fuzz: ## any input at every parser, and at a whole worker, for SECONDS; wants a nightly Rust or a stable one
 	@FUZZ_SECONDS=$(SECONDS) scripts/fuzz.sh
 
+.PHONY: autobahn
+autobahn: test-deps ## Autobahn's fuzzing client, cases 1 to 7 and 10, against an echo location; wants a Python 2.7
+	@scripts/autobahn.sh
+
 .PHONY: lint
 lint: test-deps ## formatting, clippy over all crates, cargo-deny if installed
 	@scripts/lint.sh

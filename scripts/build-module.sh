@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # build-module.sh installed: the module for the installed nginx, build/ngx_http_bx_push_module.so.
+# build-module.sh echo: the same with `bx_push echo`, for tests alone, in build/echo/; not optimised.
 # build-module.sh vendored: nginx of crate nginx-src and the module for it, in build/vendored/.
 source "$(dirname "$0")/lib.sh"
 
@@ -12,6 +13,12 @@ installed)
     NGINX_SOURCE_DIR=/usr/share/nginx/src NGINX_BUILD_DIR=$build/nginx-objs "${cargo_build[@]}"
     place "$built" "$build/$module"
     ;;
+echo)
+    scripts/configure-nginx.sh
+    NGINX_SOURCE_DIR=/usr/share/nginx/src NGINX_BUILD_DIR=$build/nginx-objs \
+        "$CARGO" build --locked -p ngx-push-module --features test-echo --target-dir "$(target_dir)/echo"
+    place "$(target_dir)/echo/debug/libngx_push_module.so" "$build/echo/$module"
+    ;;
 vendored)
     unset NGINX_SOURCE_DIR NGINX_BUILD_DIR
     messages=$(mktemp)
@@ -23,5 +30,5 @@ vendored)
     place "$out/objs/nginx" "$build/vendored/nginx"
     place "$built" "$build/vendored/$module"
     ;;
-*) die "usage: build-module.sh installed|vendored" ;;
+*) die "usage: build-module.sh installed|echo|vendored" ;;
 esac

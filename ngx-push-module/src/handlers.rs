@@ -66,6 +66,8 @@ pub fn content(request: &Request<'_>, location: &Location) -> Action {
         Role::Pub => publish::content(request, location),
         Role::Rest => publish::client_content(request, location),
         Role::Stat => publish::server_stats(request),
+        #[cfg(feature = "test-echo")]
+        Role::Echo => sub::echo(request, settings),
     }
 }
 
@@ -75,6 +77,8 @@ pub fn body(request: &Request<'_>, location: &Location, body: &[u8]) -> Action {
         Role::Pub => publish::body(request, location, body),
         Role::Rest => publish::client_body(request, location, body),
         Role::Sub | Role::Stat => not_found(),
+        #[cfg(feature = "test-echo")]
+        Role::Echo => not_found(),
     }
 }
 

@@ -20,14 +20,23 @@ pub enum Role {
     Rest,
     /// Tells how the server does.
     Stat,
+    /// Sends back what its WebSockets say.
+    #[cfg(feature = "test-echo")]
+    Echo,
 }
 
 impl Role {
     /// By its name in nginx.conf.
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        [Self::Sub, Self::Pub, Self::Rest, Self::Stat]
-            .into_iter()
-            .find(|role| role.name().as_bytes() == name)
+        let roles = [
+            Self::Sub,
+            Self::Pub,
+            Self::Rest,
+            Self::Stat,
+            #[cfg(feature = "test-echo")]
+            Self::Echo,
+        ];
+        roles.into_iter().find(|role| role.name().as_bytes() == name)
     }
 
     /// Its name in nginx.conf.
@@ -37,12 +46,14 @@ impl Role {
             Self::Pub => "pub",
             Self::Rest => "rest",
             Self::Stat => "stat",
+            #[cfg(feature = "test-echo")]
+            Self::Echo => "echo",
         }
     }
 
     /// Whether it checks signatures.
     const fn needs_key(self) -> bool {
-        !matches!(self, Self::Stat)
+        matches!(self, Self::Sub | Self::Pub | Self::Rest)
     }
 
     /// Whether it reads request bodies, up to `bx_push_max_payload`.
@@ -184,6 +195,8 @@ impl LocationConf {
             poll_timeout: self.poll_timeout.unwrap_or(default.poll_timeout),
             ping_interval: self.ping_interval.unwrap_or(default.ping_interval),
             max_queue: self.max_queue.unwrap_or(default.max_queue),
+            #[cfg(feature = "test-echo")]
+            echo: matches!(self.role, Some((Role::Echo, _))),
         }
     }
 }

@@ -36,6 +36,10 @@ pub struct Settings {
     pub ping_interval: u64,
     /// Bytes that may wait for a subscriber that does not read.
     pub max_queue: usize,
+    /// A WebSocket without channels is not closed: its messages are sent back. For conformance
+    /// tests of the way in and out; no release has it.
+    #[cfg(feature = "test-echo")]
+    pub echo: bool,
 }
 
 impl Default for Settings {
@@ -49,6 +53,8 @@ impl Default for Settings {
             poll_timeout: 40_000,
             ping_interval: 120_000,
             max_queue: 4 * 1_048_576,
+            #[cfg(feature = "test-echo")]
+            echo: false,
         }
     }
 }

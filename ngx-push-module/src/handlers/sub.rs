@@ -12,7 +12,8 @@ use crate::ngx::request::{Method, Path, Request};
 
 pub fn content(request: &Request<'_>, location: &Location, settings: SettingsId) -> Action {
     if let Some(upgrade) = wants_upgrade(request) {
-        return websocket(request, location, settings, upgrade).unwrap_or_else(Action::Refuse);
+        let subscriber = || subscriber(request, location, settings);
+        return websocket(request, settings, upgrade, subscriber).unwrap_or_else(Action::Refuse);
     }
     match request.method() {
         Method::Get => match subscriber(request, location, settings) {
@@ -21,6 +22,17 @@ pub fn content(request: &Request<'_>, location: &Location, settings: SettingsId)
         },
         Method::Options => Action::Respond(Response::preflight()),
         Method::Post | Method::Other => not_found(),
+    }
+}
+
+/// A WebSocket without channels, whose location has it sent back what it says.
+#[cfg(feature = "test-echo")]
+pub fn echo(request: &Request<'_>, settings: SettingsId) -> Action {
+    match wants_upgrade(request) {
+        Some(upgrade) => {
+            websocket(request, settings, upgrade, || None).unwrap_or_else(Action::Refuse)
+        }
+        None => not_found(),
     }
 }
 
@@ -41,9 +53,9 @@ fn wants_upgrade<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
 
 fn websocket(
     request: &Request<'_>,
-    location: &Location,
     settings: SettingsId,
     upgrade: &[u8],
+    subscriber: impl FnOnce() -> Option<Subscriber>,
 ) -> Result<Action, Refusal> {
     if request.method() != Method::Get {
         return Err(Refusal::Method);
@@ -58,12 +70,7 @@ fn websocket(
     }
     let subprotocol =
         request.header("Sec-WebSocket-Protocol").and_then(first_subprotocol).map(<[u8]>::to_vec);
-    Ok(Action::Upgrade(Upgrade {
-        accept,
-        subprotocol,
-        settings,
-        subscriber: subscriber(request, location, settings),
-    }))
+    Ok(Action::Upgrade(Upgrade { accept, subprotocol, settings, subscriber: subscriber() }))
 }
 
 /// Who it is; `None` if the channel list is void.

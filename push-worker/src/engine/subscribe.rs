@@ -64,6 +64,12 @@ impl Engine {
         self.counters.websockets += 1;
         let session = Session::new(conn.0, Kind::WebSocket, settings, Format::Text);
         let id = self.sessions.insert(session);
+        #[cfg(feature = "test-echo")]
+        if self.settings(settings).echo {
+            let pings = self.locations[usize::from(settings.0)].pings;
+            self.schedule.put(&mut self.sessions, id.index(), pings, host.now());
+            return SessionId(id.0);
+        }
         self.close_with_error(host, id.index(), ApiError::WrongChannelId);
         SessionId(id.0)
     }
@@ -193,6 +199,13 @@ impl Engine {
             return;
         };
         let open = session.state == State::Open;
+        #[cfg(feature = "test-echo")]
+        if let Event::Message { opcode, data } = &event
+            && open
+            && self.locations[usize::from(session.settings.0)].settings.echo
+        {
+            return self.send(host, index, frame::encode(*opcode, data).into());
+        }
         match event {
             Event::Close { code, reason } => {
                 if open {
