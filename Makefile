@@ -22,6 +22,12 @@ BX_PUSH_KEY      ?=
 BX_PUSH_REDIS    ?=
 #: nginx's worker processes: a number, or auto for one a core
 BX_PUSH_WORKERS  ?= auto
+#: `make sim`: how many seeds
+SEEDS            ?= 10000
+#: `make sim`: the first of them
+FIRST            ?= 1
+#: `make sim`: just this one, with its trace
+SEED             ?=
 export BX_PUSH_DIR BX_PUSH_PUBLIC BX_PUSH_INTERNAL BX_PUSH_KEY BX_PUSH_REDIS BX_PUSH_WORKERS
 
 # The nginx that is installed; Debian keeps it where a user's PATH does not look.
@@ -74,6 +80,10 @@ fuzz: ## any input at every parser, and at a whole worker, for SECONDS; wants a 
 .PHONY: autobahn
 autobahn: test-deps ## Autobahn's fuzzing client, cases 1 to 7 and 10, against an echo location; wants a Python 2.7
 	@scripts/autobahn.sh
+
+.PHONY: sim
+sim: ## seeds of the simulation; `make sim SEED=17` shows everything that happens in one
+	@SEED=$(SEED) SEEDS=$(SEEDS) FIRST=$(FIRST) scripts/sim.sh
 
 .PHONY: lint
 lint: test-deps ## formatting, clippy over all crates, cargo-deny if installed

@@ -38,6 +38,15 @@ impl CatchUp {
     /// Adds what was kept back. `after` as in [`Self::new`].
     pub fn add_held(&mut self, after: Mid, held: Vec<Delivery>) {
         for delivery in held {
+            if let Some(queued) = self.queue.get_mut(&delivery.id) {
+                // The store was asked about the channels of a while ago.
+                for key in delivery.receivers {
+                    if !queued.receivers.contains(&key) {
+                        queued.receivers.push(key);
+                    }
+                }
+                continue;
+            }
             let known = self.known.contains(&delivery.id);
             if !known && (delivery.late || delivery.id > after) {
                 self.queue.insert(delivery.id, delivery);
@@ -75,7 +84,7 @@ mod tests {
             receivers: receivers.clone(),
             outgoing: Bytes::new(),
         });
-        let missed = Missed { messages: messages.to_vec(), as_of: mid(7) };
+        let missed = Missed { messages: messages.to_vec(), as_of: mid(7), ..Missed::default() };
         let mut catch_up = CatchUp::new(mid(4), missed);
         let held = [5, 7, 8].map(|n| delivery(n, false));
         catch_up.add_held(mid(4), held.to_vec());
@@ -84,6 +93,18 @@ mod tests {
         let held = [delivery(9, false), delivery(6, true), delivery(3, true)];
         catch_up.add_held(mid(4), held.to_vec());
         assert_eq!(popped(&mut catch_up), [3, 9]);
+    }
+
+    #[test]
+    fn a_channel_that_was_subscribed_meanwhile_gets_its_messages_too() {
+        let (asked, new) = (ChannelKey::private([1; 16]), ChannelKey::private([2; 16]));
+        let message = Announced { id: mid(5), receivers: vec![asked], outgoing: Bytes::new() };
+        let missed = Missed { messages: vec![message], as_of: mid(5), ..Missed::default() };
+        let mut catch_up = CatchUp::new(mid(4), missed);
+        let held = Delivery { receivers: vec![asked, new], ..delivery(5, false) };
+        catch_up.add_held(mid(4), vec![held]);
+        assert_eq!(catch_up.pop().map(|d| d.receivers), Some(vec![asked, new]));
+        assert_eq!(catch_up.pop(), None);
     }
 
     fn popped(catch_up: &mut CatchUp) -> Vec<u64> {

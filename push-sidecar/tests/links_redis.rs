@@ -185,3 +185,20 @@ fn workers_may_come_before_redis() {
         worker.delivery().await;
     });
 }
+
+/// A store that was emptied does not make the `mid` of a client impossible that has just been sent
+/// its message.
+#[test]
+fn a_history_of_an_emptied_store_is_as_of_what_was_sent() {
+    let server = RedisServer::start();
+    run(async {
+        let sidecar = Sidecar::redis(&server);
+        let mut worker = sidecar.worker(1).await;
+        worker.subscribe(1, &[private(1)]).await;
+        worker.publish(1, vec![item(60, &[private(1)], "1")]).await;
+        let (id, ..) = worker.delivery().await;
+        server.query::<()>(&[b"FLUSHALL"]);
+        let (history, as_of) = worker.recover(1, id, &[private(1)]).await;
+        assert!(history.is_empty() && as_of >= id, "{as_of} after {id}");
+    });
+}

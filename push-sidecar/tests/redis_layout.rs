@@ -305,3 +305,41 @@ fn each_database_is_a_store_of_its_own() {
         }
     });
 }
+
+/// A second loss before everybody has learned of the first: ids still rise, with time.
+#[test]
+fn ids_go_on_with_the_time_since_the_start_date() {
+    let server = RedisServer::start();
+    run(async {
+        let start = 1_700_000_000;
+        server.query::<()>(&[b"SET", b"server:startdate", start.to_string().as_bytes()]);
+        let (store, _events) = store(&server, 60);
+        let publish = |seq| store.publish(token(seq), vec![item(60, &[private(1)], "1")]);
+        let before = publish(1).await.expect("stored")[0];
+        assert_eq!((before.start(), before.counter()), (start, 1));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let elapsed = now.expect("a clock").as_secs() - start;
+        for seq in 2..4 {
+            server.query::<()>(&[b"FLUSHALL"]);
+            let after = publish(seq).await.expect("stored")[0];
+            assert_eq!(after.start(), start);
+            assert!(after.counter() >= elapsed * 1_000_000, "{after}");
+        }
+    });
+}
+
+/// What is for others is told by its id: whoever comes for it later finds it, so its announcement
+/// is no news to them.
+#[test]
+fn missed_messages_of_others_are_named() {
+    let server = RedisServer::start();
+    run(async {
+        let (store, mut events) = store(&server, 60);
+        let Some(StoreEvent::Restored { position }) = events.recv().await else { panic!() };
+        let messages = vec![item(60, &[private(1)], "1"), item(0, &[private(2)], "2")];
+        let ids = store.publish(token(1), messages).await.expect("stored");
+        let missed = store.missed(vec![private(2)], position, None).await.expect("read");
+        assert_eq!(missed.messages.iter().map(|m| m.id).collect::<Vec<_>>(), ids[1..]);
+        assert_eq!(missed.others, ids[..1]);
+    });
+}

@@ -137,7 +137,7 @@ impl World {
             let receivers: Vec<ChannelKey> = theirs.copied().collect();
             (!receivers.is_empty()).then(|| Announced { receivers, ..m.clone() })
         });
-        Missed { messages: messages.collect(), as_of: upto }
+        Missed { messages: messages.collect(), as_of: upto, ..Missed::default() }
     }
 
     fn answer(&mut self) {

@@ -70,6 +70,20 @@ pub struct Counters {
     pub evicted: u64,
 }
 
+/// What waits in a worker now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Queues {
+    /// Bytes that wait for the session that most wait for: frames its socket does not take, and
+    /// live messages held back until its history has come.
+    pub largest_session: usize,
+    /// Messages that are being handed out.
+    pub fanouts: usize,
+    /// Bytes of publishes without an answer.
+    pub publishes: usize,
+    /// Bytes that the link does not take.
+    pub link: usize,
+}
+
 /// A location's settings and its lists in the schedule.
 #[derive(Debug)]
 struct Location {
@@ -159,6 +173,22 @@ impl Engine {
     /// What has been done, and what there is.
     pub fn counters(&self) -> Counters {
         Counters { channels: self.hub.len(), ..self.counters }
+    }
+
+    /// Whether a sidecar has told this worker where the order stands, on this link or an earlier
+    /// one: from then on it is sent everything, later if not at once.
+    pub fn is_in_order(&self) -> bool {
+        self.link.resumes
+    }
+
+    /// What waits, and how much of it. A pass over all sessions.
+    pub fn queues(&self) -> Queues {
+        Queues {
+            largest_session: self.sessions.iter().map(Session::waiting).max().unwrap_or(0),
+            fanouts: self.fanouts.len(),
+            publishes: self.publishing.bytes(),
+            link: self.link.output().len(),
+        }
     }
 
     /// Sessions that are open now, those that are being closed included, and publishes that wait.

@@ -17,7 +17,7 @@ mod session;
 mod settings;
 mod slab;
 
-pub use engine::{Counters, Engine, SessionId, Subscriber};
+pub use engine::{Counters, Engine, Queues, SessionId, Subscriber};
 pub use host::{Broken, Conn, Host, Level, Request};
 pub use response::{ContentType, LastMessageId, Response};
 pub use settings::{Format, Settings, SettingsId};

@@ -114,6 +114,11 @@ impl Publishing {
         }
     }
 
+    /// Bytes of all that wait.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether any publish waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()

@@ -136,6 +136,12 @@ impl Session {
         }
     }
 
+    /// Bytes that wait for it.
+    pub fn waiting(&self) -> usize {
+        let queued = self.outbox.as_ref().map_or(0, |outbox| outbox.bytes());
+        queued + self.recovery.as_ref().map_or(0, |recovery| recovery.held_bytes)
+    }
+
     /// Its channels as receivers of messages.
     pub fn receivers(&self, hub: &Hub) -> Vec<ChannelKey> {
         self.places.iter().map(|place| hub.key(place.slot)).collect()

@@ -71,6 +71,11 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// All values.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flatten().filter_map(|slot| slot.value.as_ref())
+    }
+
     /// The index behind an id that still names a value.
     pub fn find(&self, id: Id) -> Option<u32> {
         let index = id.index();

@@ -493,6 +493,26 @@ fn a_handshake_waits_for_its_channels_and_misses_nothing_after() {
     assert!(begin(&mut world, 2, 1, None).1);
 }
 
+/// One of its channels was subscribed before: a message of that one alone, with an id in front of
+/// which others of the new channel passed by, would make the client skip those.
+#[test]
+fn a_subscription_begins_at_one_point_for_all_its_channels() {
+    let mut world = World::new();
+    begin(&mut world, 1, 1, None);
+    let seq = subscribe_seq(&mut world);
+    world.say(&ToWorker::Position { seq, position: mid(2) });
+    let subscriber = world.subscriber(&[(1, false), (2, false)], None, Format::Binary);
+    let request = push_worker::Request(2);
+    let (id, _) = world.engine.begin_websocket(&mut world.host, request, subscriber);
+    let seq = subscribe_seq(&mut world);
+    world.deliver(3, &[private(1)]);
+    world.say(&ToWorker::Position { seq, position: mid(4) });
+    world.deliver(5, &[private(1)]);
+    world.host.sockets.entry(2).or_default();
+    world.engine.attach(&mut world.host, id, push_worker::Conn(2));
+    assert_eq!(world.ids(2), [5]);
+}
+
 #[test]
 fn history_may_come_before_the_handshake_is_done() {
     let mut world = World::new();

@@ -28,7 +28,7 @@ use crate::crowd::Crowds;
 use crate::presence::Presence;
 use crate::router::{LinkId, Outlet, Router};
 use crate::sequencer::{Gap, Millis};
-use crate::store::{Announced, Events, Store, StoreEvent};
+use crate::store::{Announced, Events, Missed, Store, StoreEvent};
 use peer::retry;
 
 /// Announcements handled before links get their turn to write.
@@ -222,17 +222,21 @@ impl<S: Store + 'static> Exchange<S> {
             let channels = self.state.borrow().router.all_channels();
             let started = Instant::now();
             let read = || self.store.missed(channels.clone(), gap.after, Some(gap.upto));
-            let found = match retry(read).await {
-                Ok(missed) => missed.messages,
+            let Missed { messages: mut found, others, .. } = match retry(read).await {
+                Ok(missed) => missed,
                 Err(error) => {
                     tracing::error!(%error, "the store cannot tell what was missed");
-                    Vec::new()
+                    Missed::default()
                 }
             };
             tracing::info!(
                 after = %gap.after, upto = %gap.upto, found = found.len(),
                 ms = started.elapsed().as_millis() as u64, "closed a gap in the announcements"
             );
+            // Nobody here wants those now. Whoever comes for them reads them from the store, so
+            // they are no news any more when their announcements come.
+            let nobody = |id| Announced { id, receivers: Vec::new(), outgoing: Bytes::new() };
+            found.extend(others.into_iter().map(nobody));
             (gap, found)
         })
     }

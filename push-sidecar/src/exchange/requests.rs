@@ -127,7 +127,11 @@ impl<S: Store + 'static> Exchange<S> {
                 for (id, outgoing) in &history.messages {
                     peer.outbox.recover_item(req, *id, outgoing);
                 }
-                peer.outbox.send(&ToWorker::RecoverEnd { req, ok: true, as_of: history.as_of });
+                // A store that was emptied meanwhile stands behind what this link has been sent, and a
+                // `mid` is not impossible because the store has forgotten giving it out.
+                let position = self.state.borrow().router.position().unwrap_or(Mid::ZERO);
+                let as_of = history.as_of.max(position);
+                peer.outbox.send(&ToWorker::RecoverEnd { req, ok: true, as_of });
             }
             Err(error) => {
                 tracing::error!(%error, "a history cannot be read");

@@ -110,6 +110,9 @@ pub struct History {
 pub struct Missed {
     /// Ascending by id; each with those of its receivers that were asked about.
     pub messages: Vec<Announced>,
+    /// Messages in the stretch that are surely stored, announced (seen or still to come), and for
+    /// none of the receivers that were asked about. Whoever asks for their receivers later finds them.
+    pub others: Vec<Mid>,
     /// The answer is complete up to this id.
     pub as_of: Mid,
 }

@@ -115,7 +115,7 @@ impl Engine {
             ToWorker::RecoverItem { req, id, outgoing } => self.recover_item(req, id, outgoing),
             ToWorker::RecoverEnd { req, ok, as_of } => self.recover_end(host, req, ok, as_of),
             ToWorker::Position { seq, position } => {
-                self.subscribed(host, seq);
+                self.subscribed(host, seq, position);
                 if !self.link.catching_up {
                     self.link.reached(position);
                 }

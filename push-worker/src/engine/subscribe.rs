@@ -74,11 +74,18 @@ impl Engine {
         SessionId(id.0)
     }
 
-    /// Channels are subscribed: the handshake that waited for it can be answered.
-    pub(super) fn subscribed<H: Host>(&mut self, host: &mut H, seq: u32) {
+    /// Channels are subscribed behind `position`: the handshake that waited for it can be answered.
+    pub(super) fn subscribed<H: Host>(&mut self, host: &mut H, seq: u32, position: Mid) {
         let Some(id) = self.openings.remove(&seq) else { return };
-        let session = self.sessions.find(id).and_then(|index| self.sessions.get(index));
+        let session = self.sessions.find(id).and_then(|index| self.sessions.get_mut(index));
         if let Some(session) = session.filter(|session| session.state == State::Opening) {
+            if let Some(recovery) = session.recovery.as_mut().filter(|recovery| recovery.req == 0) {
+                // Some of its channels may have been subscribed earlier. Messages of those alone
+                // would leave a gap behind the first id that the client sees.
+                recovery.held.retain(|message| message.id > position);
+                recovery.held_bytes = recovery.held.iter().map(|message| message.len()).sum();
+                session.last = session.last.max(position);
+            }
             host.upgrade(Request(session.handle));
         }
     }
@@ -89,7 +96,7 @@ impl Engine {
         let mut waiting: Vec<u32> = self.openings.keys().copied().collect();
         waiting.sort_unstable();
         for seq in waiting {
-            self.subscribed(host, seq);
+            self.subscribed(host, seq, Mid::ZERO);
         }
     }
 

@@ -178,7 +178,7 @@ impl Queues {
     ) -> Missed {
         let as_of = upto.unwrap_or_else(|| self.last_id());
         if after >= as_of {
-            return Missed { messages: Vec::new(), as_of };
+            return Missed { as_of, ..Missed::default() };
         }
         let wanted: HashSet<&ChannelKey, RandomState> = receivers.iter().collect();
         let range = self.messages.range((Bound::Excluded(after), Bound::Included(as_of)));
@@ -189,7 +189,8 @@ impl Queues {
             let theirs = !receivers.is_empty() && stored.expires > now;
             theirs.then_some(Announced { id: *id, receivers, outgoing })
         });
-        Missed { messages: messages.collect(), as_of }
+        // Announcements are never late here: nobody has to be told of others.
+        Missed { messages: messages.collect(), others: Vec::new(), as_of }
     }
 
     /// Sets marks that end at `until`.

@@ -16,7 +16,9 @@ if start < floor_start or (start == floor_start and counter < floor_counter) the
         call('SET', 'server:startdate', string.format('%.0f', start))
     end
     if counter < floor_counter then
-        counter = floor_counter + 1000000
+        local time = call('TIME')
+        local elapsed = (time[1] - floor_start) * 1000000 + time[2]
+        counter = math.max(floor_counter + 1000000, elapsed)
         call('SET', 'server:messagecounter', string.format('%.0f', counter))
     end
 end

@@ -12,9 +12,15 @@ local call, char, floor, sub, format = redis.call, string.char, math.floor, stri
 local floor_start, floor_counter = tonumber(ARGV[2]), tonumber(ARGV[3])
 local list_ttl, channel, keep = tonumber(ARGV[4]), ARGV[5], ARGV[6]
 
--- Ids move this far when the counter has gone back, so that they also lie above those that
--- somebody else has seen.
-local LEAP = 1000000
+-- Where the counter goes on when it has gone back: far above what the caller has seen, so that ids
+-- also lie above those that somebody else has, and not below the microseconds since the start date,
+-- so that they do even if Redis loses them again before everybody has learned of the first time
+-- (position.lua does the same).
+local function leap()
+    local time = call('TIME')
+    local elapsed = (time[1] - floor_start) * 1000000 + time[2]
+    return math.max(floor_counter + 1000000, elapsed)
+end
 -- Where the publishes begin.
 local FIRST = 8
 
@@ -31,7 +37,7 @@ if start == 0 or start < floor_start then
     call('SET', 'server:startdate', format('%.0f', start))
 end
 if start == floor_start and counter < floor_counter then
-    counter = floor_counter + LEAP
+    counter = leap()
     call('SET', 'server:messagecounter', format('%.0f', counter + total))
 end
 local before = counter

@@ -65,7 +65,7 @@ pub async fn missed(
         None => last_id(commands).await?,
     };
     if after >= as_of || receivers.is_empty() {
-        return Ok(Missed { messages: Vec::new(), as_of });
+        return Ok(Missed { as_of, ..Missed::default() });
     }
     let mut reading = Reading {
         commands,
@@ -74,12 +74,14 @@ pub async fn missed(
         wanted: receivers.iter().copied().collect(),
         found: BTreeMap::new(),
         logged: HashSet::default(),
+        others: Vec::new(),
     };
     reading.read_log().await?;
     if !reading.is_complete().await? {
         reading.read_lists(&receivers).await?;
     }
-    Ok(Missed { messages: reading.found.into_values().collect(), as_of })
+    let Reading { found, others, .. } = reading;
+    Ok(Missed { messages: found.into_values().collect(), others, as_of })
 }
 
 struct Reading<'a> {
@@ -90,6 +92,8 @@ struct Reading<'a> {
     found: BTreeMap<Mid, Announced>,
     /// Counters in the log that belong to the start date of `as_of`.
     logged: HashSet<u64, RandomState>,
+    /// In the log, for others.
+    others: Vec<Mid>,
 }
 
 impl Reading<'_> {
@@ -113,6 +117,7 @@ impl Reading<'_> {
                     .filter(|key| self.wanted.contains(key))
                     .collect();
                 if receivers.is_empty() {
+                    self.others.push(id);
                     continue;
                 }
                 match outgoing {
