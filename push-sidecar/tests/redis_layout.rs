@@ -341,5 +341,7 @@ fn missed_messages_of_others_are_named() {
         let missed = store.missed(vec![private(2)], position, None).await.expect("read");
         assert_eq!(missed.messages.iter().map(|m| m.id).collect::<Vec<_>>(), ids[1..]);
         assert_eq!(missed.others, ids[..1]);
+        let missed = store.missed(vec![], position, None).await.expect("read");
+        assert!(missed.messages.is_empty() && missed.others == ids, "{missed:?}");
     });
 }

@@ -182,6 +182,11 @@ impl Ledger {
         let all = self.messages.values_mut().flat_map(|message| &mut message.stored);
         all.filter(|stored| saved.is_none_or(|saved| stored.at > saved))
             .for_each(|stored| stored.lost = true);
+        // An id that was lost before anybody has seen it may be given out again.
+        let stored = self.messages.values().flat_map(|message| &message.stored);
+        let kept = stored.filter(|stored| !stored.lost).map(|stored| stored.id).max();
+        let seen = self.subscribers.values().filter_map(|subscriber| subscriber.last).max();
+        self.highest = kept.max(seen);
     }
 
     /// A request was answered.

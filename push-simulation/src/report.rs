@@ -26,6 +26,8 @@ pub struct Report {
     pub counts: BTreeMap<&'static str, u64>,
     /// Messages of all runs.
     pub figures: Figures,
+    /// Of the traces of all runs: equal seeds, equal hash.
+    pub hash: u64,
     /// Simulated time of all runs.
     pub simulated: Duration,
     /// How long it took.
@@ -40,6 +42,8 @@ impl Report {
             *self.counts.entry(what).or_default() += count;
         }
         self.figures += outcome.figures;
+        // In whatever order they come.
+        self.hash = self.hash.wrapping_add(outcome.hash);
         self.simulated += Duration::from_millis(outcome.ms);
     }
 
@@ -63,6 +67,7 @@ impl Report {
             "lost": lost,
             "doubled": doubled,
             "simulated_seconds": self.simulated.as_secs(),
+            "hash": format!("{:016x}", self.hash),
             "seconds": self.took.as_secs_f64(),
         })
     }

@@ -2,7 +2,7 @@
 //! total order it stands.
 
 use push_link::{Splitter, ToSidecar};
-use push_protocol::Mid;
+use push_protocol::{ChannelKey, Mid};
 
 /// First wait before a broken link is tried again, milliseconds; doubled up to `RETRY_MAX`.
 const RETRY_MIN: u64 = 50;
@@ -35,6 +35,8 @@ pub struct Link {
     pub resumes: bool,
     /// What the broken link missed is still coming: only messages move `position`.
     pub catching_up: bool,
+    /// `Subscribe`s without an answer.
+    unanswered: usize,
     last_heard: u64,
     pinged: bool,
     failures: u32,
@@ -51,6 +53,7 @@ impl Link {
             position: Mid::ZERO,
             resumes: false,
             catching_up: false,
+            unanswered: 0,
             last_heard: 0,
             pinged: false,
             failures: 0,
@@ -66,6 +69,7 @@ impl Link {
     pub fn up(&mut self, now: u64) {
         self.state = LinkState::Up;
         self.catching_up = self.resumes;
+        self.unanswered = 0;
         self.splitter = Splitter::new();
         self.output.clear();
         self.sent = 0;
@@ -98,6 +102,22 @@ impl Link {
     /// How many attempts in a row have failed.
     pub fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// Sends a `Subscribe`, if the link is up. Answers come in the order of the questions.
+    pub fn subscribe(&mut self, seq: u32, channels: Vec<ChannelKey>) {
+        self.unanswered += 1;
+        self.send(&ToSidecar::Subscribe { seq, channels });
+    }
+
+    /// A `Subscribe` was answered.
+    pub fn subscribed(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
+    /// Whether all channels are subscribed by now.
+    pub fn is_subscribed(&self) -> bool {
+        self.unanswered == 0
     }
 
     /// Everything up to `id` has been received.

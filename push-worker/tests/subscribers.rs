@@ -11,8 +11,9 @@ use support::*;
 fn a_channel_is_subscribed_once_and_given_up_with_its_last_subscriber() {
     let mut world = World::new();
     let first = world.websocket(1, &[(1, true), (2, false)], None);
-    let ToSidecar::Subscribe { channels, .. } = &world.heard()[0] else { panic!() };
+    let ToSidecar::Subscribe { seq, channels } = &world.heard()[0] else { panic!() };
     assert_eq!(channels, &[private(1), public(101), private(2)]);
+    world.say(&ToWorker::Position { seq: *seq, position: mid(0) });
     let second = world.websocket(2, &[(2, false)], None);
     assert_eq!(world.heard(), []);
     world.engine.ended(&mut world.host, first);
@@ -491,6 +492,21 @@ fn a_handshake_waits_for_its_channels_and_misses_nothing_after() {
     assert_eq!(world.ids(1), [5, 6, 7]);
     // The channels are there now: the next one does not wait.
     assert!(begin(&mut world, 2, 1, None).1);
+}
+
+/// The first subscriber's question for the channel is still on its way.
+#[test]
+fn a_second_subscriber_waits_for_the_channel_as_well() {
+    let mut world = World::new();
+    assert!(!begin(&mut world, 1, 1, None).1);
+    let first = subscribe_seq(&mut world);
+    assert!(!begin(&mut world, 2, 1, None).1);
+    let second = subscribe_seq(&mut world);
+    world.say(&ToWorker::Position { seq: first, position: mid(2) });
+    assert_eq!(world.host.upgrades, [1]);
+    world.say(&ToWorker::Position { seq: second, position: mid(2) });
+    assert_eq!(world.host.upgrades, [1, 2]);
+    assert!(begin(&mut world, 3, 1, None).1);
 }
 
 /// One of its channels was subscribed before: a message of that one alone, with an id in front of

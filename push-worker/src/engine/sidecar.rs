@@ -28,7 +28,7 @@ impl Engine {
         let keys: Vec<ChannelKey> = self.hub.keys().collect();
         for channels in keys.chunks(SUBSCRIBE_AT_ONCE) {
             let seq = self.next_req();
-            self.link.send(&ToSidecar::Subscribe { seq, channels: channels.to_vec() });
+            self.link.subscribe(seq, channels.to_vec());
         }
         self.tell_all_connections();
         if resume {
@@ -115,6 +115,7 @@ impl Engine {
             ToWorker::RecoverItem { req, id, outgoing } => self.recover_item(req, id, outgoing),
             ToWorker::RecoverEnd { req, ok, as_of } => self.recover_end(host, req, ok, as_of),
             ToWorker::Position { seq, position } => {
+                self.link.subscribed();
                 self.subscribed(host, seq, position);
                 if !self.link.catching_up {
                     self.link.reached(position);

@@ -146,9 +146,11 @@ impl Engine {
             }
         }
         let mut subscribing = None;
-        if !fresh.is_empty() && self.link.is_up() {
+        // What others have asked for may not be subscribed yet, either: an answer to nothing tells
+        // when it is.
+        if self.link.is_up() && !(fresh.is_empty() && self.link.is_subscribed()) {
             let seq = self.next_req();
-            self.link.send(&ToSidecar::Subscribe { seq, channels: fresh });
+            self.link.subscribe(seq, fresh);
             host.wake_link();
             subscribing = Some(seq);
         }

@@ -64,7 +64,7 @@ pub async fn missed(
         Some(upto) => upto,
         None => last_id(commands).await?,
     };
-    if after >= as_of || receivers.is_empty() {
+    if after >= as_of {
         return Ok(Missed { as_of, ..Missed::default() });
     }
     let mut reading = Reading {
@@ -77,7 +77,7 @@ pub async fn missed(
         others: Vec::new(),
     };
     reading.read_log().await?;
-    if !reading.is_complete().await? {
+    if !receivers.is_empty() && !reading.is_complete().await? {
         reading.read_lists(&receivers).await?;
     }
     let Reading { found, others, .. } = reading;
