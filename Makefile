@@ -85,6 +85,10 @@ autobahn: test-deps ## Autobahn's fuzzing client, cases 1 to 7 and 10, against a
 sim: ## seeds of the simulation; `make sim SEED=17` shows everything that happens in one
 	@SEED=$(SEED) SEEDS=$(SEEDS) FIRST=$(FIRST) scripts/sim.sh
 
+.PHONY: test-asan
+test-asan: test-deps ## the end-to-end suites with the module and nginx under sanitizers
+	@scripts/test-asan.sh
+
 .PHONY: lint
 lint: test-deps ## formatting, clippy over all crates, cargo-deny if installed
 	@scripts/lint.sh
