@@ -9,7 +9,12 @@ use crate::config::{Log, LogFormat};
 pub fn init(log: &Log) {
     // Libraries say little of use below warnings.
     let filter = EnvFilter::new(format!("warn,push_sidecar={}", log.level));
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        // It would tell the full disk itself that the disk is full, and panic.
+        .log_internal_errors(false);
     // Fails only when a logger is set up already, which is then used.
     let _ = match log.format {
         LogFormat::Text => builder.with_ansi(false).try_init(),

@@ -34,13 +34,17 @@ struct Daemon {
 
 impl Daemon {
     fn start(folder: TempDir, redis: Option<&RedisServer>) -> Self {
+        Self::start_logging(folder, redis, Stdio::piped())
+    }
+
+    fn start_logging(folder: TempDir, redis: Option<&RedisServer>, log: Stdio) -> Self {
         let mut command = command();
         command.arg("serve").arg("--socket").arg(folder.path().join("s"));
         command.arg("--pid-file").arg(folder.path().join("pid"));
         if let Some(server) = redis {
             command.env("BX_PUSH_REDIS", server.url());
         }
-        command.env("BX_PUSH_LOG_FORMAT", "json").stderr(Stdio::piped());
+        command.env("BX_PUSH_LOG_FORMAT", "json").stderr(log);
         let daemon = Self { child: command.spawn().expect("it runs"), folder };
         let started = Instant::now();
         while std::os::unix::net::UnixStream::connect(daemon.socket()).is_err() {
@@ -180,6 +184,22 @@ fn it_ends_on_sigterm_and_leaves_no_files() {
         assert!(log.lines().count() >= 4 && log.lines().all(|line| line.starts_with('{')), "{log}");
         assert!(!log.contains("aaaa") && !log.contains("secret"), "{log}");
     }
+}
+
+/// The disk of its log is full.
+#[test]
+fn it_serves_without_a_log() {
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let folder = TempDir::new().expect("a folder");
+    let mut daemon = Daemon::start_logging(folder, None, full.into());
+    let socket = daemon.socket();
+    run(async {
+        let mut worker = Worker::connect(&socket, 1, false).await;
+        worker.subscribe(1, &[private(1)]).await;
+        worker.publish(1, vec![item(60, &[private(1)], "1")]).await;
+    });
+    daemon.signal("-TERM");
+    assert!(daemon.wait().success());
 }
 
 /// Publishes under way are finished; new ones are put off.

@@ -5,6 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use push_link::{PublishStatus, Splitter, ToSidecar, ToWorker};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::JoinSet;
@@ -17,6 +18,8 @@ use crate::store::Store;
 /// Read at once, bytes. Frames are slices of this, so it also bounds what a small frame that is kept
 /// holds on to.
 const READ: usize = 64 * 1024;
+/// There is room for so much at least, bytes, when the stream is read.
+const READ_AT_LEAST: usize = READ / 8;
 /// How long a new connection may take to say hello.
 const HELLO: Duration = Duration::from_secs(10);
 
@@ -83,12 +86,20 @@ impl<R: AsyncRead + Unpin> Input<R> {
             if let Some(frame) = frame {
                 return ToSidecar::decode(frame).map(Some).map_err(io::Error::other);
             }
-            self.splitter.buffer().reserve(READ);
+            make_room(self.splitter.buffer());
             // Not `try_read`: this one knows that a short read has emptied the socket.
             if self.stream.read_buf(self.splitter.buffer()).await? == 0 {
                 return Ok(None);
             }
         }
+    }
+}
+
+/// Frames are slices of what they were read into, and those that wait keep all of it: as many as can
+/// be share one buffer.
+fn make_room(buffer: &mut BytesMut) {
+    if buffer.capacity() - buffer.len() < READ_AT_LEAST {
+        buffer.reserve(READ);
     }
 }
 
@@ -207,4 +218,26 @@ async fn refuse(stream: impl AsyncWrite + Unpin, reason: &str) {
         }
     };
     let _ = timeout(Duration::from_secs(1), flushed).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BufMut;
+
+    use super::*;
+
+    #[test]
+    fn frames_that_wait_share_their_buffers() {
+        const FRAME: usize = 1_000;
+        let (mut buffer, mut waiting, mut buffers) = (BytesMut::new(), Vec::new(), 0);
+        for _ in 0..1_000 {
+            let before = buffer.capacity();
+            make_room(&mut buffer);
+            buffers += usize::from(buffer.capacity() > before);
+            assert!(buffer.capacity() >= READ_AT_LEAST);
+            buffer.put_bytes(0, FRAME);
+            waiting.push(buffer.split_to(FRAME).freeze());
+        }
+        assert!(buffers <= 2 * waiting.len() * FRAME / READ, "{buffers} buffers");
+    }
 }
