@@ -85,6 +85,10 @@ autobahn: test-deps ## Autobahn's fuzzing client, cases 1 to 7 and 10, against a
 sim: ## seeds of the simulation; `make sim SEED=17` shows everything that happens in one
 	@SEED=$(SEED) SEEDS=$(SEEDS) FIRST=$(FIRST) scripts/sim.sh
 
+.PHONY: chaos
+chaos: test-deps build ## kills, cuts and starves everything under traffic; `make chaos CHAOS=kill-redis,storm CHAOS_COUNT=100`
+	@$(CARGO) run --locked --quiet -p push-chaos
+
 .PHONY: test-asan
 test-asan: test-deps ## the end-to-end suites with the module and nginx under sanitizers
 	@scripts/test-asan.sh

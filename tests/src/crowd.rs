@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::message::{Message, from_binary, from_text};
-use crate::{wait, websocket};
+use crate::wait;
+use crate::websocket::{self, first_frame};
 
 /// Open WebSockets, numbered from 0 in the order of their opening.
 pub struct Crowd {
@@ -101,25 +102,15 @@ impl Crowd {
                 let at = Instant::now();
                 assert!(len > 0, "connection {number} was cut");
                 subscriber.partial.extend_from_slice(&buffer[..len]);
-                while let Some((text, payload)) = take_frame(&mut subscriber.partial) {
-                    arrivals.push(Arrival { subscriber: number, at, text, payload });
+                while let Some((opcode, payload)) = first_frame(&subscriber.partial) {
+                    assert!(matches!(opcode, 1 | 2), "a frame with opcode {opcode}");
+                    let end = payload.end;
+                    let payload = subscriber.partial[payload].to_vec();
+                    subscriber.partial.drain(..end);
+                    arrivals.push(Arrival { subscriber: number, at, text: opcode == 1, payload });
                 }
             }
         }
         Ok(arrivals)
     }
-}
-
-/// Takes a complete data frame off the front, if there is one.
-fn take_frame(bytes: &mut Vec<u8>) -> Option<(bool, Vec<u8>)> {
-    let [first, second, ..] = **bytes else { return None };
-    assert!(matches!(first, 0x81 | 0x82), "a frame that begins with {first:#x}");
-    let (head, len) = match second {
-        126 => (4, u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?) as usize),
-        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
-        len => (2, len as usize),
-    };
-    let payload = bytes.get(head..head + len)?.to_vec();
-    bytes.drain(..head + len);
-    Some((first == 0x81, payload))
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use futures_util::FutureExt;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use crate::net::{Endpoint, Stream};
@@ -177,6 +178,12 @@ impl Http1 {
     pub async fn ended(&mut self) -> bool {
         let rest = soon("the end of the connection", self.stream.fill_buf()).await;
         rest.is_ok_and(<[u8]>::is_empty)
+    }
+
+    /// Whether the server has ended the connection, or said something unasked, so far as is known
+    /// without waiting: no good for another request.
+    pub fn is_stale(&mut self) -> bool {
+        self.stream.fill_buf().now_or_never().is_some()
     }
 
     /// Gives the stream back, for what HTTP does not cover.

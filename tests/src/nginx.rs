@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
 
-use crate::process::{Process, children_of};
+use crate::process::{Process, children_of, read_log};
 use crate::tls::Certificate;
 use crate::{builds, ports, sidecar, wait};
 
@@ -53,6 +53,10 @@ pub struct Conf {
     pub workers: u32,
     /// Lines in front of the http block.
     pub main: String,
+    /// Connections a worker may have.
+    pub connections: u32,
+    /// Parameters of the public listener, e.g. ` backlog=4096`.
+    pub listen: String,
     /// Lines for the http block.
     pub http: String,
     /// Lines for the locations with `bx_push sub`.
@@ -69,6 +73,8 @@ impl Default for Conf {
         Self {
             workers: 1,
             main: empty(),
+            connections: 8192,
+            listen: empty(),
             http: empty(),
             sub: empty(),
             publishing: empty(),
@@ -178,7 +184,7 @@ fn is_up(folder: &Path, addresses: Addresses) -> bool {
 }
 
 fn error_log(folder: &Path) -> String {
-    fs::read_to_string(folder.join("error.log")).unwrap_or_default()
+    read_log(&folder.join("error.log"))
 }
 
 fn command(nginx: Nginx, folder: &Path) -> Command {
@@ -195,7 +201,7 @@ fn write_conf(
     addresses: Addresses,
     certificate: &Certificate,
 ) -> io::Result<()> {
-    let Conf { workers, main, http, sub, publishing, servers } = conf;
+    let Conf { workers, connections, listen: backlog, main, http, sub, publishing, servers } = conf;
     let Addresses { public, public_tls, internal, internal_tls } = addresses;
     let (path, sidecar) = (folder.display(), sidecar::socket(folder));
     // 1.25.1 took HTTP/2 out of the listen directive.
@@ -203,7 +209,7 @@ fn write_conf(
         Nginx::Installed => (" http2", ""),
         Nginx::Vendored => ("", "http2 on;"),
     };
-    let mut text = preamble(nginx, folder, *workers);
+    let mut text = preamble(nginx, folder, *workers, *connections);
     write!(
         text,
         "{main}
@@ -219,7 +225,7 @@ http {{
     scgi_temp_path {path}/scgi;
     {http}
     server {{
-        listen {public};
+        listen {public}{backlog};
         listen {public_tls} ssl{listen};
         {server}
         location /bitrix/subws/ {{ bx_push sub; {sub} }}
@@ -244,7 +250,7 @@ http {{
 }
 
 /// What stands in front of the http block.
-fn preamble(nginx: Nginx, folder: &Path, workers: u32) -> String {
+fn preamble(nginx: Nginx, folder: &Path, workers: u32, connections: u32) -> String {
     let (module, path) = (builds::module(nginx), folder.display());
     // Root's workers would run as a user who may not enter a temporary folder.
     let user = if nix::unistd::geteuid().is_root() { "user root;" } else { "" };
@@ -255,7 +261,7 @@ daemon off;
 worker_processes {workers};
 pid {path}/nginx.pid;
 error_log {path}/error.log info;
-events {{ worker_connections 8192; }}
+events {{ worker_connections {connections}; }}
 ",
         module.display()
     )
@@ -263,7 +269,7 @@ events {{ worker_connections 8192; }}
 
 /// Runs `nginx -t` on a configuration with this http block, as the tests of directives want it.
 pub fn test_conf(nginx: Nginx, folder: &Path, http: &str) -> io::Result<Output> {
-    let text = preamble(nginx, folder, 1) + &format!("http {{\n{http}\n}}\n");
+    let text = preamble(nginx, folder, 1, 1024) + &format!("http {{\n{http}\n}}\n");
     fs::write(folder.join("nginx.conf"), text)?;
     test_file(nginx, folder, &folder.join("nginx.conf"))
 }

@@ -35,9 +35,9 @@ impl Process {
         self.child.id()
     }
 
-    /// All it has printed so far.
+    /// All it has printed so far; nothing if that went to a device.
     pub fn output(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        read_log(&self.log)
     }
 
     /// Its status, if it has ended.
@@ -73,6 +73,11 @@ impl Drop for Process {
             self.kill();
         }
     }
+}
+
+/// The text of a log file; nothing if it is missing or a device, some of which never end.
+pub fn read_log(path: &Path) -> String {
+    if path.is_file() { fs::read_to_string(path).unwrap_or_default() } else { String::new() }
 }
 
 /// The processes whose parent is `pid`.

@@ -14,6 +14,7 @@ pub struct Sidecar {
     folder: PathBuf,
     redis: Option<String>,
     environment: Vec<(&'static str, &'static str)>,
+    log: PathBuf,
 }
 
 impl Sidecar {
@@ -29,8 +30,9 @@ impl Sidecar {
         redis: Option<String>,
         environment: Vec<(&'static str, &'static str)>,
     ) -> io::Result<Self> {
-        let process = Self::spawn(folder, redis.as_deref(), &environment)?;
-        let mut sidecar = Self { process, folder: folder.to_owned(), redis, environment };
+        let log = folder.join("push-sidecar.log");
+        let process = Self::spawn(folder, redis.as_deref(), &environment, &log)?;
+        let mut sidecar = Self { process, folder: folder.to_owned(), redis, environment, log };
         sidecar.wait_ready();
         Ok(sidecar)
     }
@@ -39,6 +41,7 @@ impl Sidecar {
         folder: &Path,
         redis: Option<&str>,
         environment: &[(&str, &str)],
+        log: &Path,
     ) -> io::Result<Process> {
         let mut command = Command::new(builds::sidecar());
         // What `make` was given for `make run` is none of the tests' business.
@@ -53,7 +56,7 @@ impl Sidecar {
         if let Some(url) = redis {
             command.args(["--redis", url]);
         }
-        Process::spawn(&mut command, &folder.join("push-sidecar.log"))
+        Process::spawn(&mut command, log)
     }
 
     fn wait_ready(&mut self) {
@@ -70,9 +73,15 @@ impl Sidecar {
 
     /// Starts it again after it was killed, on the same socket.
     pub fn restart(&mut self) -> io::Result<()> {
-        self.process = Self::spawn(&self.folder, self.redis.as_deref(), &self.environment)?;
+        let (redis, environment) = (self.redis.as_deref(), &self.environment);
+        self.process = Self::spawn(&self.folder, redis, environment, &self.log)?;
         self.wait_ready();
         Ok(())
+    }
+
+    /// From the next start on it logs there.
+    pub fn log_to(&mut self, log: &Path) {
+        log.clone_into(&mut self.log);
     }
 
     /// The process, for signals and logs.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::WebSocketStream;
@@ -139,4 +140,21 @@ pub fn handshake(target: &str) -> Request {
         .header("Connection", "Upgrade")
         .header("Sec-WebSocket-Version", "13")
         .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+}
+
+/// The first frame of what was read, if it is complete: its opcode, and where its payload stands
+/// (RFC 6455, section 5.2). The next one begins behind it.
+///
+/// # Panics
+///
+/// If it is a fragment, masked, or has a reserved bit: no server of ours sends such.
+pub fn first_frame(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
+    let [first, second, ..] = *bytes else { return None };
+    assert!(first & 0xf0 == 0x80 && second < 128, "a frame that begins {first:#x} {second:#x}");
+    let (head, len) = match second {
+        126 => (4, u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?) as usize),
+        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
+        len => (2, len as usize),
+    };
+    (bytes.len() >= head + len).then_some((first & 0x0f, head..head + len))
 }
