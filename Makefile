@@ -93,6 +93,18 @@ chaos: test-deps build ## kills, cuts and starves everything under traffic; `mak
 test-asan: test-deps ## the end-to-end suites with the module and nginx under sanitizers
 	@scripts/test-asan.sh
 
+.PHONY: bench-deps
+bench-deps: deps
+	@scripts/install-deps.sh bench
+
+.PHONY: bench-quick
+bench-quick: bench-deps build ## all budgets in two minutes: pass or miss
+	@scripts/bench.sh quick
+
+.PHONY: bench-serve
+bench-serve: bench-deps build ## start what is compared, and tell how push-bench reaches it
+	@scripts/bench.sh serve
+
 .PHONY: lint
 lint: test-deps ## formatting, clippy over all crates, cargo-deny if installed
 	@scripts/lint.sh

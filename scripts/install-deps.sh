@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install-deps.sh run|test: installs the Debian packages that are missing for it, if any.
+# install-deps.sh run|test|bench: installs the Debian packages that are missing for it, if any.
 source "$(dirname "$0")/lib.sh"
 
 missing=()
@@ -21,6 +21,8 @@ run)
     need_command nginx nginx
     need_command node nodejs
     need_command npm npm
+    # By which push-bench finds OpenSSL.
+    need_command pkg-config pkg-config
     need_package nginx-dev libclang-dev libpcre2-dev libssl-dev zlib1g-dev
     ;;
 test)
@@ -29,7 +31,12 @@ test)
     need_command php php-cli
     need_package php-curl
     ;;
-*) die "usage: install-deps.sh run|test" ;;
+bench)
+    # nchan is what is compared with.
+    need_command redis-server redis-server
+    need_package libnginx-mod-nchan
+    ;;
+*) die "usage: install-deps.sh run|test|bench" ;;
 esac
 
 if ((${#missing[@]})); then

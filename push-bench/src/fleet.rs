@@ -27,6 +27,8 @@ pub enum Mode {
     WebSocket,
     /// One long poll after the other.
     Poll,
+    /// A connection that is kept after its first answer, for nothing.
+    Hold,
 }
 
 /// What happens to subscribers.
@@ -131,7 +133,7 @@ impl Fleet {
 
     fn template(&self) -> &Template {
         match self.mode {
-            Mode::WebSocket => &self.target.subscribe,
+            Mode::WebSocket | Mode::Hold => &self.target.subscribe,
             Mode::Poll => &self.target.poll,
         }
     }
@@ -225,8 +227,8 @@ impl Fleet {
         transport.reset(registry);
         let was = one.session.phase;
         match was {
-            Phase::Open | Phase::Polling => self.open -= 1,
-            Phase::Connecting | Phase::Upgrading => self.opening -= 1,
+            Phase::Open | Phase::Polling | Phase::Held => self.open -= 1,
+            Phase::Connecting | Phase::Upgrading | Phase::Asking => self.opening -= 1,
             Phase::Closing => {}
         }
         one.session.phase = Phase::Connecting;
@@ -255,7 +257,7 @@ impl Fleet {
                 return Ok(());
             }
             transport.connected()?;
-            session.phase = Phase::Upgrading;
+            session.phase = if self.mode == Mode::Hold { Phase::Asking } else { Phase::Upgrading };
             session.ask_again = true;
         } else if event.is_writable() {
             transport.flush()?;
@@ -284,7 +286,7 @@ impl Fleet {
     /// Writes the request.
     fn ask(&mut self, subscriber: u32, now: u64, observer: &mut impl Observer) -> io::Result<()> {
         let template = match self.mode {
-            Mode::WebSocket => &self.target.subscribe,
+            Mode::WebSocket | Mode::Hold => &self.target.subscribe,
             Mode::Poll => &self.target.poll,
         };
         let Subscriber { transport, session } = &mut self.subscribers[subscriber as usize];

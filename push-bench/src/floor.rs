@@ -2,8 +2,13 @@
 //! with one write(2) each, in a loop. It checks nothing, stores nothing, recovers nothing; what it
 //! costs is what the kernel costs.
 //!
+//! Over TLS it writes with OpenSSL, as nginx does, so that what is compared is the server and not the
+//! library that encrypts.
+//!
 //! Subscribers and publishers use the same port. A publish reaches the subscribers that named its
 //! channel.
+
+mod stream;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -12,8 +17,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use memchr::memmem;
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
+use openssl::ssl::SslAcceptor;
 use push_protocol::envelope::write_envelope;
 use push_protocol::frame::{Decoder, Event as Said, Opcode, encode};
 use push_protocol::handshake::accept_key;
@@ -21,9 +27,11 @@ use push_protocol::outgoing::{OutgoingView, Sender, batch_of, encode_rest, with_
 use push_protocol::query::Query;
 use push_protocol::{ChannelId, Mid, hex};
 
+use self::stream::Stream;
 use crate::engine::allow_files;
 use crate::error::{Error, Result};
 use crate::net::http::header;
+use crate::options::Floor as Options;
 
 const LISTENER: Token = Token(usize::MAX - 1);
 /// A request may have this many bytes: a body of 1 MiB and its head.
@@ -32,15 +40,21 @@ const MAX_REQUEST: usize = 1_100_000;
 const FILES: usize = 60_000;
 
 /// Listens there until the process is ended. Prints the address once it does.
-pub fn serve(address: SocketAddr) -> Result<()> {
+pub fn serve(options: &Options) -> Result<()> {
+    let address = options.listen;
     if !address.ip().is_loopback() {
         return Err(Error::Usage(format!("{address}: not a loopback address")));
     }
     // With fewer it serves as many as it can.
     let _ = allow_files(FILES);
-    let mut floor = Floor::listen(address).map_err(Error::io(address.to_string()))?;
+    let tls = match (&options.tls_certificate, &options.tls_key) {
+        (Some(certificate), Some(key)) => Some(stream::acceptor(certificate, key)?),
+        _ => None,
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut floor = Floor::listen(address, tls).map_err(Error::io(address.to_string()))?;
     let address = floor.listener.local_addr().map_err(Error::io("listening"))?;
-    println!("floor listens on http://{address}");
+    println!("floor listens on {scheme}://{address}");
     floor.run().map_err(Error::io("floor"))
 }
 
@@ -48,7 +62,7 @@ pub fn serve(address: SocketAddr) -> Result<()> {
 type Place = (usize, u32);
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     role: Role,
     /// What the socket had no room for.
     pending: Vec<u8>,
@@ -72,6 +86,7 @@ struct Slot {
 struct Floor {
     poll: Poll,
     listener: TcpListener,
+    tls: Option<SslAcceptor>,
     slots: Vec<Slot>,
     free: Vec<usize>,
     subscribers: HashMap<ChannelId, Vec<Place>>,
@@ -88,13 +103,14 @@ enum Wish {
 }
 
 impl Floor {
-    fn listen(address: SocketAddr) -> io::Result<Self> {
+    fn listen(address: SocketAddr, tls: Option<SslAcceptor>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listener = TcpListener::bind(address)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self {
             poll,
             listener,
+            tls,
             slots: Vec::new(),
             free: Vec::new(),
             subscribers: HashMap::new(),
@@ -135,6 +151,7 @@ impl Floor {
             });
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut stream, Token(place), interest)?;
+            let stream = Stream::new(stream, self.tls.as_ref())?;
             self.slots[place].connection =
                 Some(Connection { stream, role: Role::Http(Vec::new()), pending: Vec::new() });
         }
@@ -175,7 +192,8 @@ impl Floor {
                     }
                 }
             }
-            if len < buffer.len() && !event.is_read_closed() {
+            // OpenSSL hands out one record at a time, so more may be there.
+            if self.tls.is_none() && len < buffer.len() && !event.is_read_closed() {
                 return;
             }
         }

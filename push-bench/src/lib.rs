@@ -12,6 +12,7 @@
 //! | [`fleet`], [`publishers`], [`engine`] | subscribers, backends, the loop that drives both |
 //! | [`ledger`], [`latency`], [`processes`], [`report`] | what is counted, measured and shown |
 //! | [`scenarios`] | what is run |
+//! | [`suite`] | everything in turn, on servers that are set up for it |
 //! | [`floor`] | the server to compare with |
 
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod publishers;
 pub mod report;
 pub mod scenarios;
 pub mod stamp;
+pub mod suite;
 pub mod target;
 pub mod wire;
 

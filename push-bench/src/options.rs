@@ -38,6 +38,8 @@ pub enum Command {
     Mixed(Scenario<Mixed>),
     /// The server to compare with: accepts WebSockets and writes to them, nothing else
     Floor(Floor),
+    /// Everything in turn, on servers that are set up for it, side by side
+    Suite(crate::suite::Options),
 }
 
 /// A scenario's own options beside those of all.
@@ -117,6 +119,9 @@ pub struct TargetOptions {
     /// Subscribe over TLS whatever the URL says; certificates are not checked
     #[arg(long)]
     pub tls: bool,
+    /// It delivers nothing: clients ask once, by a plain GET, and keep the connection that answered
+    #[arg(long)]
+    pub hold: bool,
     /// The key that signs channels
     #[arg(long, conflicts_with = "key_file")]
     pub key: Option<String>,
@@ -170,6 +175,9 @@ pub struct Idle {
     /// Measure after each of so many equal steps
     #[arg(long, default_value_t = 4)]
     pub steps: usize,
+    /// Do not open them again when all have left
+    #[arg(long)]
+    pub once: bool,
     /// Seconds to wait before memory is measured
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
     pub settle: f64,
@@ -274,6 +282,12 @@ pub struct Floor {
     /// Where to listen, for subscribers and publishers alike; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:9000")]
     pub listen: std::net::SocketAddr,
+    /// Speak TLS, with this certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ impl Verdict {
 }
 
 /// With thousands set apart, and three digits that matter.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let decimals = match value.abs() {
         size if size == 0.0 || size >= 100.0 => 0,
         size if size >= 10.0 => 1,

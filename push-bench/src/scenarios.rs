@@ -89,7 +89,8 @@ pub fn run(command: &Command) -> Result<bool> {
         Command::Mixed(all) => each(all, |bench| load::mixed(bench, &all.own)),
         Command::Publish(all) => each(all, |bench| publish::publish(bench, &all.own)),
         Command::Reconnect(all) => each(all, |bench| reconnect::reconnect(bench, &all.own)),
-        Command::Floor(own) => crate::floor::serve(own.listen).map(|()| true),
+        Command::Floor(own) => crate::floor::serve(own).map(|()| true),
+        Command::Suite(own) => crate::suite::run(own),
     }
 }
 

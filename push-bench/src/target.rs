@@ -84,6 +84,8 @@ pub struct Target {
     pub wire: Wire,
     /// How they are published.
     pub format: PublishFormat,
+    /// Whether it only holds connections.
+    pub hold: bool,
     /// Signs channels; without a key the places hold bare ids.
     pub signer: Verifier,
 }
@@ -137,6 +139,7 @@ impl Target {
             publish,
             wire: options.wire,
             format: options.publish,
+            hold: options.hold,
             signer,
         })
     }

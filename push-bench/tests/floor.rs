@@ -14,8 +14,13 @@ struct Floor {
 
 impl Floor {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(options: &[&str]) -> Self {
         let mut child = Command::new(BENCH)
             .args(["floor", "--listen", "127.0.0.1:0"])
+            .args(options)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -65,6 +70,44 @@ fn a_fanout_arrives_everywhere_once_in_order() {
         assert!(table.contains("latency of a delivery, p99"), "{table}");
         assert!(table.contains("CPU per delivery, all"), "{table}");
     }
+}
+
+#[test]
+fn a_floor_speaks_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (dir.path().join("a.crt"), dir.path().join("a.key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let floor = Floor::start_with(&["--tls-certificate", certificate, "--tls-key", key]);
+    assert!(floor.url.starts_with("https://"));
+    let output = floor.run("fanout -n 20 -m 10 --body 20000");
+    let table = text(&output);
+    assert!(output.status.success(), "{table}");
+    assert!(table.contains("200 of 200 delivered"), "{table}");
+}
+
+/// A server that answers once and then only holds.
+#[test]
+fn connections_are_held_after_their_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut line = String::new();
+            BufReader::new(client.try_clone().unwrap()).read_line(&mut line).unwrap();
+            assert!(!line.contains("Upgrade"), "{line}");
+            client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nheld").unwrap();
+            held.push(client);
+        }
+    });
+    let output = run(&url, "idle -n 20 --steps 1 --settle 0.1 --once --hold");
+    let table = text(&output);
+    assert!(output.status.success(), "{table}");
+    assert!(table.contains("handshakes per second"), "{table}");
 }
 
 #[test]

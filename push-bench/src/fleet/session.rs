@@ -15,12 +15,15 @@ pub(super) enum Phase {
     Upgrading,
     Open,
     Polling,
+    /// Waits for the one answer of a connection that is held.
+    Asking,
+    Held,
     Closing,
 }
 
 impl Phase {
     pub(super) fn is_open(self) -> bool {
-        matches!(self, Self::Open | Self::Polling)
+        matches!(self, Self::Open | Self::Polling | Self::Held)
     }
 }
 
@@ -87,6 +90,8 @@ impl Session {
                 Phase::Upgrading => self.upgrade(rest, subscriber, now, observer),
                 Phase::Open | Phase::Closing => self.frame(rest, subscriber, now, observer),
                 Phase::Polling => self.answer(rest, subscriber, now, observer),
+                Phase::Asking => self.hold(rest, subscriber, now, observer),
+                Phase::Held => Err("a connection that is held said something".into()),
             };
             match step {
                 Ok(Some(len)) => used += len,
@@ -118,6 +123,24 @@ impl Session {
         self.phase = Phase::Open;
         observer.opened(subscriber, now - self.started, now);
         Ok(Some(len))
+    }
+
+    fn hold(
+        &mut self,
+        data: &[u8],
+        subscriber: u32,
+        now: u64,
+        observer: &mut impl Observer,
+    ) -> Result<Option<usize>, String> {
+        let Some(answer) = http::response(data).map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
+        if answer.status >= 300 || !answer.keep_alive {
+            return Err(format!("answered {} and not to be held", answer.status));
+        }
+        self.phase = Phase::Held;
+        observer.opened(subscriber, now - self.started, now);
+        Ok(Some(answer.len))
     }
 
     fn frame(

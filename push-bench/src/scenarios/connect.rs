@@ -9,12 +9,22 @@ use crate::options::{Handshake, Idle};
 use crate::processes::{By, Memory};
 use crate::report::Report;
 
+fn mode(bench: &Bench) -> Mode {
+    if bench.target.hold { Mode::Hold } else { Mode::WebSocket }
+}
+
+/// What is opened, in words.
+fn kind(bench: &Bench) -> String {
+    let tls = if bench.target.subscribe.endpoint.tls { " over TLS" } else { "" };
+    format!("WebSockets on three channels{tls}")
+}
+
 /// Many connections that do nothing.
 pub fn idle(bench: &Bench, own: &Idle) -> Result<Report> {
-    let what = format!("{} WebSockets on three channels", own.connections);
+    let what = format!("{} {}", own.connections, kind(bench));
     let mut report = bench.report("idle", what);
     let settle = (own.settle * 1e9) as u64;
-    let mut engine = bench.engine(Mode::WebSocket, own.connections, 0)?;
+    let mut engine = bench.engine(mode(bench), own.connections, 0)?;
     let mut tally = Tally::new(bench.run, own.connections, false);
     let empty = bench.processes.memory();
     for (program, memory) in &empty {
@@ -45,11 +55,13 @@ pub fn idle(bench: &Bench, own: &Idle) -> Result<Report> {
     traffic::rest(bench, &mut engine, &mut tally, settle)?;
     let left = gained(&bench.processes.memory(), &empty);
     add_sum(&mut report, "memory each kept when all have left", &left, opened);
-    traffic::open(bench, &mut engine, &mut tally, 0..opened as u32)?;
-    traffic::rest(bench, &mut engine, &mut tally, settle)?;
-    let again = gained(&bench.processes.memory(), &empty);
-    add_sum(&mut report, "memory each when all are back", &again, opened);
-    traffic::close_all(bench, &mut engine, &mut tally)?;
+    if !own.once {
+        traffic::open(bench, &mut engine, &mut tally, 0..opened as u32)?;
+        traffic::rest(bench, &mut engine, &mut tally, settle)?;
+        let again = gained(&bench.processes.memory(), &empty);
+        add_sum(&mut report, "memory each when all are back", &again, opened);
+        traffic::close_all(bench, &mut engine, &mut tally)?;
+    }
     report.verdict = tally.ledger.close();
     Ok(report)
 }
@@ -76,11 +88,14 @@ fn add_sum(report: &mut Report, name: &str, gained: &By<Memory>, connections: us
 /// Connections made and closed.
 pub fn handshake(bench: &Bench, own: &Handshake) -> Result<Report> {
     let what = format!(
-        "{} rounds of {} WebSockets on three channels, {} at a time",
-        own.rounds, own.connections, bench.common.window
+        "{} rounds of {} {}, {} at a time",
+        own.rounds,
+        own.connections,
+        kind(bench),
+        bench.common.window
     );
     let mut report = bench.report("handshake", what);
-    let mut engine = bench.engine(Mode::WebSocket, own.connections, 0)?;
+    let mut engine = bench.engine(mode(bench), own.connections, 0)?;
     let mut tally = Tally::new(bench.run, own.connections, false);
     let mut seconds = 0.0;
     let (mut opening, mut closing) = (By::new(), By::new());

@@ -79,7 +79,7 @@ pub fn fanout(bench: &Bench, own: &Fanout) -> Result<Report> {
 /// Single messages to WebSockets or to long polls.
 pub fn unicast(bench: &Bench, own: &Unicast, mode: Mode) -> Result<Report> {
     let (name, who) = match mode {
-        Mode::WebSocket => ("unicast", "subscribers"),
+        Mode::WebSocket | Mode::Hold => ("unicast", "subscribers"),
         Mode::Poll => ("longpoll", "long polls"),
     };
     let what = format!(
