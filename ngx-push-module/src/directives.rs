@@ -43,6 +43,9 @@ pub const DIRECTIVES: &[Directive] = &[
     main(c"bx_push_drain_time", |_, main, value| {
         once(&mut main.drain_time, milliseconds(value, 0, HOUR)?)
     }),
+    main(c"bx_push_max_queue_total", |_, main, value| {
+        once(&mut main.max_queue_total, size(value, 1 << 20, 64 << 30)?)
+    }),
     level(c"bx_push_security_key", LEVELS, key),
     level(c"bx_push_security_key_file", LEVELS, key_file),
     level(c"bx_push_signature_algorithm", LEVELS, |_, conf, value| {

@@ -55,6 +55,10 @@ impl Host for Nginx {
         connection::write(conn, bytes)
     }
 
+    fn read_more(&mut self, conn: Conn) {
+        connection::read_more(conn);
+    }
+
     fn finish_writes(&mut self, conn: Conn) {
         self.later(Deferred::FinishWrites(conn));
     }

@@ -84,6 +84,8 @@ pub struct MainConf {
     pub sidecar: Option<PathBuf>,
     /// `bx_push_drain_time`, milliseconds
     pub drain_time: Option<u64>,
+    /// `bx_push_max_queue_total`, bytes
+    pub max_queue_total: Option<usize>,
     /// The first `bx_push` of the configuration.
     pub first_role: Option<(Role, Place)>,
 }

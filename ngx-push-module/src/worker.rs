@@ -100,11 +100,15 @@ impl Worker {
 }
 
 /// A worker process starts.
-pub fn start(sidecar: &Path, drain_time: u64) {
+pub fn start(sidecar: &Path, drain_time: u64, max_queue_total: Option<usize>) {
     // The pid and the time make it differ from every other worker's, whatever the seed.
     let instance = RandomState::new().hash_one((std::process::id(), SystemTime::now()));
+    let mut engine = Engine::new(instance, std::process::id(), SOFTWARE);
+    if let Some(bytes) = max_queue_total {
+        engine.limit_queues(bytes);
+    }
     let worker = Worker {
-        engine: Engine::new(instance, std::process::id(), SOFTWARE),
+        engine,
         host: Nginx::default(),
         sidecar: sidecar.to_owned(),
         complained: None,
@@ -123,6 +127,8 @@ pub fn stop() {
     enter(|w| {
         w.leaving = true;
         w.engine.leave_all(&mut w.host, 0);
+        let counters = w.engine.counters();
+        log::line(Level::Info, format_args!("push module: {counters}"));
     });
     deferred();
     link::close();
@@ -184,9 +190,14 @@ pub fn reject_websocket(conn: Conn, settings: SettingsId) -> Option<SessionId> {
     enter(|w| w.engine.reject_websocket(&mut w.host, conn, settings))
 }
 
+/// Whether bytes of a WebSocket are welcome.
+pub fn reads(session: SessionId) -> bool {
+    enter(|w| w.engine.reads(&mut w.host, session)) == Some(true)
+}
+
 /// Bytes came in on a WebSocket. True: more are welcome.
 pub fn received(session: SessionId, bytes: &[u8]) -> bool {
-    enter(|w| w.engine.received(&mut w.host, session, bytes)).is_some()
+    enter(|w| w.engine.received(&mut w.host, session, bytes)) == Some(true)
 }
 
 /// A WebSocket has room again.

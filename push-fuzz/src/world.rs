@@ -181,7 +181,9 @@ impl World {
 
     /// A WebSocket's client says something.
     pub fn received(&mut self, seat: usize, bytes: &[u8]) {
-        if let Seat::Open(id, _) = self.seats[seat] {
+        if let Seat::Open(id, _) = self.seats[seat]
+            && self.engine.reads(&mut self.host, id)
+        {
             self.engine.received(&mut self.host, id, bytes);
         }
     }

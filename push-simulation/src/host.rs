@@ -141,6 +141,9 @@ impl Host for SimHost {
         Ok(written)
     }
 
+    // Clients here say little, and all of it is read at once.
+    fn read_more(&mut self, _: Conn) {}
+
     fn finish_writes(&mut self, conn: Conn) {
         if let Some(socket) = self.sockets.get(&conn.0) {
             socket.writer.finish();

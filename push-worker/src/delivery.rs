@@ -1,16 +1,13 @@
 //! A message on its way to local subscribers, encoded at most once per form.
 
 use std::cell::OnceCell;
-use std::rc::Rc;
 
 use bytes::Bytes;
 use push_protocol::outgoing::{OutgoingView, batch_of};
 use push_protocol::{Mid, envelope, frame};
 
 use crate::Format;
-
-/// Bytes that wait in, or pass through, any number of sockets.
-pub type Shared = Rc<[u8]>;
+use crate::outbox::Shared;
 
 /// One message.
 #[derive(Debug)]

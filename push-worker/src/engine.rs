@@ -3,13 +3,16 @@
 //! * [`subscribe`]: sessions come and say something. * [`closing`]: they are written to, and go.
 //! * [`deliver`]: messages reach them. * [`crowd`]: the oldest of too many has to go.
 //! * [`publish`]: messages and questions leave. * [`sidecar`]: the link. * [`time`]: what is due.
-//! * [`leaving`]: the worker goes.
+//! * [`intake`]: what clients say. * [`relief`]: who costs too much. * [`leaving`]: the worker goes.
 
 mod closing;
+mod counters;
 mod crowd;
 mod deliver;
+mod intake;
 mod leaving;
 mod publish;
+mod relief;
 mod sidecar;
 mod subscribe;
 mod time;
@@ -27,7 +30,11 @@ use crate::publishing::{Publishing, Question};
 use crate::schedule::Schedule;
 use crate::session::Session;
 use crate::slab::{Id, Slab};
+use crate::tally::Tally;
 use crate::{Format, Host, Settings, SettingsId};
+pub use counters::{Counters, Queues};
+pub use intake::Intake;
+
 use deliver::Fanout;
 use leaving::Leaving;
 
@@ -47,41 +54,6 @@ pub struct Subscriber {
     pub format: Format,
     /// Its location.
     pub settings: SettingsId,
-}
-
-/// What a worker has done since it started, and holds now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
-    /// WebSockets that are open.
-    pub websockets: usize,
-    /// Long polls that wait.
-    pub polls: usize,
-    /// Channels with a local subscriber.
-    pub channels: usize,
-    /// Messages written to, or queued for, a subscriber.
-    pub delivered: u64,
-    /// Publishes acknowledged.
-    pub published: u64,
-    /// Publishes answered 503, or dropped if a WebSocket client sent them.
-    pub unpublished: u64,
-    /// Subscribers cut off because they did not read.
-    pub slow: u64,
-    /// Subscribers that had to go because their channel had too many connections.
-    pub evicted: u64,
-}
-
-/// What waits in a worker now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Queues {
-    /// Bytes that wait for the session that most wait for: frames its socket does not take, and
-    /// live messages held back until its history has come.
-    pub largest_session: usize,
-    /// Messages that are being handed out.
-    pub fanouts: usize,
-    /// Bytes of publishes without an answer.
-    pub publishes: usize,
-    /// Bytes that the link does not take.
-    pub link: usize,
 }
 
 /// A location's settings and its lists in the schedule.
@@ -105,6 +77,16 @@ pub struct Engine {
     /// The list of sessions that are closing.
     closing: u16,
     fanouts: VecDeque<Fanout>,
+    /// Sessions that said more than was listened to in their turn.
+    backlog: VecDeque<Id>,
+    /// How much may still be listened to in this turn, and when it began.
+    turn: usize,
+    turn_at: u64,
+    /// What waits, and how much may.
+    tally: Tally,
+    max_total: usize,
+    /// When it was last told that too much waited.
+    relief_told: Option<u64>,
     link: Link,
     publishing: Publishing,
     /// Sessions whose handshake waits for their channels to be subscribed, by `Subscribe`.
@@ -139,6 +121,12 @@ impl Engine {
             schedule,
             closing,
             fanouts: VecDeque::new(),
+            backlog: VecDeque::new(),
+            turn: 0,
+            turn_at: u64::MAX,
+            tally: Tally::default(),
+            max_total: relief::MAX_TOTAL,
+            relief_told: None,
             link: Link::new(instance),
             publishing: Publishing::default(),
             openings: HashMap::default(),
@@ -172,7 +160,7 @@ impl Engine {
 
     /// What has been done, and what there is.
     pub fn counters(&self) -> Counters {
-        Counters { channels: self.hub.len(), ..self.counters }
+        Counters { channels: self.hub.len(), waiting: self.tally.bytes(), ..self.counters }
     }
 
     /// Whether a sidecar has told this worker where the order stands, on this link or an earlier

@@ -42,6 +42,11 @@ pub trait Host {
     /// all, the host calls [`crate::Engine::writable`] once there is room.
     fn write(&mut self, conn: Conn, bytes: &[u8]) -> Result<usize, Broken>;
 
+    /// Bytes of a WebSocket are welcome again, after [`crate::Engine::reads`] or
+    /// [`crate::Engine::received`] has said that they are not: read it in the next turn of the event
+    /// loop.
+    fn read_more(&mut self, conn: Conn);
+
     /// Says that nothing will be written any more (`shutdown(2)` of the sending side): the peer
     /// sees the end of the stream behind the close frame, and what it still sends is read and
     /// thrown away, so that no reset overtakes that frame.
@@ -68,7 +73,7 @@ pub trait Host {
     /// Closes the link; the engine has noted it as down.
     fn close_link(&mut self);
 
-    /// Run [`crate::Engine::run`] in the next turn of the event loop: a fan-out goes on there.
+    /// Run [`crate::Engine::run`] in the next turn of the event loop: fan-outs and clients that wait go on there.
     fn wake_run(&mut self);
 
     /// Writes a line to the host's log.

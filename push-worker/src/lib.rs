@@ -16,6 +16,7 @@ mod schedule;
 mod session;
 mod settings;
 mod slab;
+mod tally;
 
 pub use engine::{Counters, Engine, Queues, SessionId, Subscriber};
 pub use host::{Broken, Conn, Host, Level, Request};

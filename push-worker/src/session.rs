@@ -6,9 +6,11 @@ use push_protocol::frame::Decoder;
 use push_protocol::{ChannelKey, Mid};
 
 use crate::delivery::Delivery;
+use crate::engine::Intake;
 use crate::hub::{Hub, Place};
 use crate::outbox::Outbox;
 use crate::slab::NIL;
+use crate::tally::{Tally, Weight};
 use crate::{Format, SettingsId};
 
 /// How a session is connected.
@@ -45,6 +47,8 @@ pub struct Session {
     pub decoder: Decoder,
     /// What its socket does not take yet.
     pub outbox: Option<Box<Outbox>>,
+    /// What it says faster than it is listened to.
+    pub intake: Option<Box<Intake>>,
     /// Set while its history is being read.
     pub recovery: Option<Box<Recovery>>,
     /// When it was opened, Unix microseconds; no two of a worker are alike.
@@ -90,6 +94,8 @@ pub struct Recovery {
     pub held: Vec<Rc<Delivery>>,
     /// Bytes in `held`.
     pub held_bytes: usize,
+    /// The memory of `items`.
+    pub weight: Weight,
 }
 
 /// How far the answer to a recovery's question is.
@@ -105,9 +111,10 @@ pub enum Progress {
 
 impl Recovery {
     /// One that begins.
-    pub fn new(req: u32, after: Mid) -> Self {
+    pub fn new(req: u32, after: Mid, tally: &Tally) -> Self {
         let progress = if req == 0 { Progress::Complete(Mid::ZERO) } else { Progress::Waiting };
-        Self { req, after, progress, items: Vec::new(), held: Vec::new(), held_bytes: 0 }
+        let (items, held, weight) = (Vec::new(), Vec::new(), Weight::new(tally));
+        Self { req, after, progress, items, held, held_bytes: 0, weight }
     }
 }
 
@@ -119,6 +126,7 @@ impl Session {
             places: Box::default(),
             decoder: Decoder::new(),
             outbox: None,
+            intake: None,
             recovery: None,
             opened: 0,
             due: 0,
@@ -145,6 +153,14 @@ impl Session {
     /// Its channels as receivers of messages.
     pub fn receivers(&self, hub: &Hub) -> Vec<ChannelKey> {
         self.places.iter().map(|place| hub.key(place.slot)).collect()
+    }
+
+    /// Bytes that it makes the worker keep: frames, history, and what it has sent in part.
+    pub fn cost(&self) -> usize {
+        let outbox = self.outbox.as_ref().map_or(0, |outbox| outbox.bytes());
+        let history = self.recovery.as_ref().map_or(0, |recovery| recovery.weight.bytes());
+        let intake = self.intake.as_ref().map_or(0, |intake| intake.bytes());
+        outbox + history + intake
     }
 }
 
@@ -178,8 +194,8 @@ mod tests {
 
     fn merged(after: u64, items: &[u64], held: &[u64], as_of: u64) -> Vec<u64> {
         let of = |list: &[u64]| list.iter().map(|&n| message(n)).collect();
-        let new = Recovery::new(1, Mid::new(1, after));
-        let recovery = Recovery { items: of(items), held: of(held), ..new };
+        let mut recovery = Recovery::new(1, Mid::new(1, after), &Tally::default());
+        (recovery.items, recovery.held) = (of(items), of(held));
         recovery.merge(Mid::new(1, as_of)).iter().map(|m| m.id.counter()).collect()
     }
 

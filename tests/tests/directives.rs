@@ -222,9 +222,10 @@ fn limits_have_bounds() {
 fn what_concerns_a_worker_stands_in_the_http_block() {
     let role = server("location / { bx_push sub; }");
     let with = |directive: &str| [SIDECAR, KEY, directive, &role].join("\n");
-    for (name, good, bad, bounds) in
-        [("bx_push_drain_time", ["0", "30s", "1h"], "2h", "0 to 3600000 milliseconds")]
-    {
+    for (name, good, bad, bounds) in [
+        ("bx_push_drain_time", ["0", "30s", "1h"], "2h", "0 to 3600000 milliseconds"),
+        ("bx_push_max_queue_total", ["1m", "256m", "65536m"], "1k", "1048576 to 68719476736 bytes"),
+    ] {
         for value in good {
             accepted(&with(&format!("{name} {value};")));
         }

@@ -178,6 +178,14 @@ pub fn write(conn: Conn, bytes: &[u8]) -> Result<usize, Broken> {
     unsafe { write_to(c, bytes) }
 }
 
+/// Has a detached WebSocket read in the next turn of the event loop.
+pub fn read_more(conn: Conn) {
+    if let Some(c) = find(conn) {
+        // SAFETY: an open connection has both events; the queue is nginx's.
+        unsafe { ngx_post_event((*c).read, &raw mut ngx_posted_next_events) };
+    }
+}
+
 /// Ends the sending side of a detached WebSocket. What the peer still sends is read.
 pub fn finish_writes(conn: Conn) {
     const SENDING: i32 = 1; // SHUT_WR
@@ -276,7 +284,11 @@ pub(super) unsafe extern "C" fn readable(ev: *mut ngx_event_t) {
                 (*c).set_error(0);
                 return worker::cut(session);
             }
-            let end = read(c, READS, |bytes| worker::received(session, bytes));
+            let end = if worker::reads(session) {
+                read(c, READS, |bytes| worker::received(session, bytes))
+            } else {
+                ReadEnd::Stopped
+            };
             if end == ReadEnd::Ended || !read_again(c, end) {
                 worker::ended(session);
             }

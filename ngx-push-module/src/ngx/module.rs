@@ -161,7 +161,7 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         unsafe { connection::init(cycle) };
         event::init();
         exit::watch();
-        worker::start(sidecar, main.drain_time());
+        worker::start(sidecar, main.drain_time(), main.max_queue_total);
         true
     });
     if started == Some(true) { NGX_OK as ngx_int_t } else { NGX_ERROR as ngx_int_t }

@@ -97,6 +97,10 @@ impl Host for FuzzHost {
         Ok(count)
     }
 
+    fn read_more(&mut self, conn: Conn) {
+        assert!(!self.sockets[&conn.0].closed, "read behind the end");
+    }
+
     fn finish_writes(&mut self, conn: Conn) {
         let socket = self.sockets.get_mut(&conn.0).expect("a connection there is");
         assert!(!socket.closed, "finished behind the end");

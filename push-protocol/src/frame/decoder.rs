@@ -52,49 +52,80 @@ impl Decoder {
     /// [`Event::Close`] and behind an error the stream is over: what else comes is dropped.
     pub fn feed(
         &mut self,
-        input: &[u8],
-        max_payload: usize,
-        on: &mut dyn FnMut(Event) -> bool,
-    ) -> Result<(), ProtocolError> {
-        if self.ended {
-            return Ok(());
-        }
-        let result = self.run(input, max_payload, on);
-        if result != Ok(true) {
-            *self = Self { partial: None, ended: true };
-        }
-        result.map(|_| ())
-    }
-
-    /// `Ok(false)`: the stream is over.
-    fn run(
-        &mut self,
         mut input: &[u8],
         max_payload: usize,
         on: &mut dyn FnMut(Event) -> bool,
-    ) -> Result<bool, ProtocolError> {
+    ) -> Result<(), ProtocolError> {
+        while let Some(event) = self.next_event(&mut input, max_payload)? {
+            if !on(event) {
+                self.end();
+            }
+        }
+        Ok(())
+    }
+
+    /// [`Decoder::feed`] for who wants to stop anywhere and go on later: takes input up to the end of
+    /// the next event. `None`: all of the input is taken, and more has to come.
+    pub fn next_event(
+        &mut self,
+        input: &mut &[u8],
+        max_payload: usize,
+    ) -> Result<Option<Event>, ProtocolError> {
+        if self.ended {
+            *input = &[];
+        }
         while !input.is_empty() {
-            let event = if let Some(partial) = &mut self.partial {
-                let event = partial.advance(&mut input, max_payload)?;
-                if partial.is_empty() {
-                    self.partial = None;
+            let complete = self.frame(input, max_payload);
+            let event = complete.and_then(|complete| {
+                complete.map(|(opcode, payload)| finish(opcode, payload)).transpose()
+            });
+            match event {
+                Ok(None) => {}
+                Ok(Some(event)) => {
+                    if matches!(event, Event::Close { .. }) {
+                        self.end();
+                    }
+                    return Ok(Some(event));
                 }
-                event
-            } else if let Some(event) = whole_frame(&mut input, max_payload)? {
-                Some(event)
-            } else {
-                self.partial = Some(Box::default());
-                None
-            };
-            if let Some((opcode, payload)) = event {
-                let event = finish(opcode, payload)?;
-                let closed = matches!(event, Event::Close { .. });
-                if !on(event) || closed {
-                    return Ok(false);
+                Err(error) => {
+                    self.end();
+                    return Err(error);
                 }
             }
         }
-        Ok(true)
+        Ok(None)
+    }
+
+    /// Bytes of memory that what has come in part takes.
+    pub fn buffered(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            let message = partial.message.as_ref().map_or(0, |(_, data)| data.capacity());
+            size_of::<Partial>() + partial.control.capacity() + message
+        })
+    }
+
+    fn end(&mut self) {
+        *self = Self { partial: None, ended: true };
+    }
+
+    /// Takes input up to the end of a frame; answers what is complete then, if anything is.
+    fn frame(
+        &mut self,
+        input: &mut &[u8],
+        max_payload: usize,
+    ) -> Result<Option<(Opcode, Vec<u8>)>, ProtocolError> {
+        if let Some(partial) = &mut self.partial {
+            let complete = partial.advance(input, max_payload)?;
+            if partial.is_empty() {
+                self.partial = None;
+            }
+            return Ok(complete);
+        }
+        let complete = whole_frame(input, max_payload)?;
+        if complete.is_none() {
+            self.partial = Some(Box::default());
+        }
+        Ok(complete)
     }
 }
 

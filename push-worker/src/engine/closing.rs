@@ -5,8 +5,7 @@ use push_protocol::frame::{self, Opcode};
 use push_protocol::{ApiError, Mid};
 
 use super::Engine;
-use crate::delivery::Shared;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Shared};
 use crate::response::LastMessageId;
 use crate::session::{Kind, Session, State};
 use crate::{Conn, Host, Request, Response};
@@ -43,7 +42,9 @@ impl Engine {
         }
         match host.write(conn, &frame) {
             Ok(written) if written == frame.len() => {}
-            Ok(written) => session.outbox = Some(Box::new(Outbox::new(frame, written))),
+            Ok(written) => {
+                session.outbox = Some(Box::new(Outbox::new(frame, written, &self.tally)));
+            }
             Err(_) => self.drop_session(host, index),
         }
     }
@@ -190,7 +191,9 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(index) else {
             return;
         };
-        if session.awaits_pong {
+        // Who is not listened to may have answered all the same.
+        if session.awaits_pong && session.intake.as_ref().is_none_or(|intake| !intake.is_paused()) {
+            self.counters.silent += 1;
             return self.drop_session(host, index);
         }
         session.awaits_pong = true;

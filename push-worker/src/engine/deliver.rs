@@ -79,10 +79,12 @@ impl Engine {
         host.wake_run();
     }
 
-    /// Goes on with fan-outs, a bounded piece of them. True: call again in the next turn.
+    /// Goes on with fan-outs and with clients that had to wait, a bounded piece of both. True: call
+    /// again in the next turn.
     pub fn run<H: Host>(&mut self, host: &mut H) -> bool {
         self.hand_out(host, PIECE);
-        !self.fanouts.is_empty()
+        let backlog = self.serve_backlog(host);
+        backlog || !self.fanouts.is_empty()
     }
 
     /// Hands out up to `budget` deliveries of the oldest fan-out.
@@ -155,7 +157,7 @@ impl Engine {
         let format = session.format;
         match session.kind {
             Kind::WebSocket => {
-                let frame = Rc::clone(message.frame(format, host.unix_ms()));
+                let frame = message.frame(format, host.unix_ms()).clone();
                 self.send(host, index, frame);
             }
             Kind::Poll => {
@@ -170,6 +172,7 @@ impl Engine {
         let index = self.recoveries.get(&req).and_then(|&id| self.sessions.find(id));
         let session = index.and_then(|index| self.sessions.get_mut(index));
         if let Some(recovery) = session.and_then(|session| session.recovery.as_mut()) {
+            recovery.weight.set(recovery.weight.bytes() + outgoing.len());
             recovery.items.push(Rc::new(Delivery::new(id, false, outgoing)));
         }
     }

@@ -36,7 +36,7 @@ impl Engine {
     ) -> u64 {
         messages.retain(|message| !message.receivers.is_empty());
         if messages.is_empty() {
-            answer_asker(host, asker, Response::new(200));
+            self.answer_asker(host, asker, Response::new(200));
             return 0;
         }
         let Some(seq) = self.publishing.add(asker, counted, messages, host.now()) else {
@@ -63,7 +63,7 @@ impl Engine {
             PublishStatus::Stored => {
                 if let Some(asker) = self.publishing.finish(seq) {
                     self.counters.published += 1;
-                    answer_asker(host, asker, Response::new(200));
+                    self.answer_asker(host, asker, Response::new(200));
                 }
             }
             PublishStatus::Unavailable => self.publishing.retry_later(seq, false, host.now()),
@@ -75,7 +75,7 @@ impl Engine {
                         format_args!("the push store refused a message: {detail}"),
                     );
                     self.counters.unpublished += 1;
-                    answer_asker(host, asker, Response::new(500));
+                    self.answer_asker(host, asker, Response::new(500));
                 }
             }
         }
@@ -108,7 +108,7 @@ impl Engine {
 
     fn not_published<H: Host>(&mut self, host: &mut H, asker: Asker, answer: Response) {
         self.counters.unpublished += 1;
-        answer_asker(host, asker, answer);
+        self.answer_asker(host, asker, answer);
     }
 
     // Questions ---------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ impl Engine {
         channels: Option<Vec<ChannelKey>>,
     ) -> u64 {
         if !self.link.is_up() {
-            answer_asker(host, asker, Response::unavailable());
+            self.answer_asker(host, asker, Response::unavailable());
             return 0;
         }
         let req = self.next_req();
@@ -172,7 +172,7 @@ impl Engine {
             return;
         };
         let (Some(online), Some(channels)) = (online, channels) else {
-            return answer_asker(host, asker, Response::unavailable());
+            return self.answer_asker(host, asker, Response::unavailable());
         };
         let asked: Vec<(ChannelKey, bool)> =
             channels.into_iter().zip(online.iter().copied()).collect();
@@ -217,7 +217,7 @@ impl Engine {
                 Response::ok(ContentType::Binary, request::server_stats_batch(json))
             }
         };
-        answer_asker(host, asker, response);
+        self.answer_asker(host, asker, response);
     }
 
     /// All questions are answered 503: the link they were asked on is gone.
@@ -238,11 +238,13 @@ impl Engine {
             question.asker = Asker::Nobody;
         }
     }
-}
 
-/// Answers whoever waits. A WebSocket client is not told what became of its messages.
-fn answer_asker<H: Host>(host: &mut H, asker: Asker, response: Response) {
-    if let Asker::Request(request) = asker {
-        host.respond(request, response);
+    /// Answers whoever waits. A WebSocket client is not told what became of its messages.
+    fn answer_asker<H: Host>(&mut self, host: &mut H, asker: Asker, response: Response) {
+        match asker {
+            Asker::Request(request) => host.respond(request, response),
+            Asker::Session(id) => self.answered(host, id),
+            Asker::Nobody => {}
+        }
     }
 }

@@ -44,6 +44,7 @@ impl Engine {
             };
             // The answer starts anew; what came of the broken one comes again.
             recovery.items.clear();
+            recovery.weight.set(0);
             let after = recovery.after;
             let channels = session.receivers(&self.hub);
             self.link.send(&ToSidecar::Recover { req, after, channels });
@@ -88,6 +89,7 @@ impl Engine {
             if let Err(error) = self.frame(host, frame) {
                 return self.distrust(host, &error);
             }
+            self.relieve(host);
         }
     }
 

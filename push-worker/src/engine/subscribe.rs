@@ -1,15 +1,17 @@
 //! Sessions come, say something, and go.
 
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
 use push_link::ToSidecar;
-use push_protocol::frame::{self, Event, Opcode};
-use push_protocol::request::{self, Command};
 use push_protocol::{ApiError, ChannelKey, Mid};
 
 use super::{Engine, SessionId, Subscriber};
-use crate::publishing::Asker;
 use crate::session::{Kind, Recovery, Session, State};
 use crate::slab::Id;
 use crate::{Conn, Format, Host, Request, SettingsId};
+
+/// Up to this many channels of a session are looked through one by one.
+const FEW: usize = 16;
 
 impl Engine {
     /// A WebSocket handshake that passed the checks. False: it has to wait until its channels are
@@ -29,7 +31,9 @@ impl Engine {
         let id = self.sessions.insert(session);
         let subscribing = self.listen(host, id.index(), &subscriber);
         if let Some(session) = self.sessions.get_mut(id.index()) {
-            session.recovery.get_or_insert_with(|| Box::new(Recovery::new(0, Mid::ZERO)));
+            session
+                .recovery
+                .get_or_insert_with(|| Box::new(Recovery::new(0, Mid::ZERO, &self.tally)));
         }
         if let Some(seq) = subscribing {
             self.openings.insert(seq, id);
@@ -134,11 +138,19 @@ impl Engine {
         let mut places = Vec::with_capacity(4);
         let mut fresh = Vec::new();
         let opened = self.opened_now(host);
+        let mut seen = HashSet::<ChannelKey, RandomState>::default();
         for key in subscriber.channels.receivers() {
-            if keys.contains(&key) {
+            // A list may name one channel thousands of times.
+            let again = if keys.len() < FEW { keys.contains(&key) } else { seen.contains(&key) };
+            if again {
                 continue;
             }
             keys.push(key);
+            if keys.len() == FEW {
+                seen.extend(keys.iter().copied());
+            } else if keys.len() > FEW {
+                seen.insert(key);
+            }
             let (place, first) = self.hub.join(key, index);
             places.push(place);
             if first {
@@ -163,100 +175,12 @@ impl Engine {
         if let Some(after) = subscriber.mid {
             session.last = after;
             session.has_mid = true;
-            session.recovery = Some(Box::new(Recovery::new(req, after)));
+            session.recovery = Some(Box::new(Recovery::new(req, after, &self.tally)));
             self.recoveries.insert(req, self.sessions.id(index));
             self.link.send(&ToSidecar::Recover { req, after, channels: keys });
             host.wake_link();
         }
         subscribing
-    }
-
-    /// Bytes came in on a WebSocket. Unknown ids (a session that was just closed) are ignored, here
-    /// and in the following methods.
-    pub fn received<H: Host>(&mut self, host: &mut H, id: SessionId, bytes: &[u8]) {
-        let Some(index) = self.sessions.find(Id(id.0)) else {
-            return;
-        };
-        let Some(session) = self.sessions.get_mut(index) else {
-            return;
-        };
-        if session.state == State::Deaf {
-            return;
-        }
-        let max_payload = self.locations[usize::from(session.settings.0)].settings.max_payload;
-        let mut events = Vec::new();
-        let result = session.decoder.feed(bytes, max_payload, &mut |event| {
-            events.push(event);
-            true
-        });
-        for event in events {
-            // An event may end the session; what follows it is nobody's.
-            if self.sessions.find(Id(id.0)).is_none() {
-                return;
-            }
-            self.event(host, index, event);
-        }
-        if let Err(error) = result
-            && self.sessions.find(Id(id.0)).is_some()
-        {
-            self.close_with(host, index, error.close_code(), "", State::Deaf);
-        }
-    }
-
-    fn event<H: Host>(&mut self, host: &mut H, index: u32, event: Event) {
-        let Some(session) = self.sessions.get_mut(index) else {
-            return;
-        };
-        let open = session.state == State::Open;
-        #[cfg(feature = "test-echo")]
-        if let Event::Message { opcode, data } = &event
-            && open
-            && self.locations[usize::from(session.settings.0)].settings.echo
-        {
-            return self.send(host, index, frame::encode(*opcode, data).into());
-        }
-        match event {
-            Event::Close { code, reason } => {
-                if open {
-                    let reason = std::str::from_utf8(&reason).unwrap_or_default();
-                    self.answer_close(host, index, code, reason);
-                } else {
-                    self.drop_session(host, index);
-                }
-            }
-            Event::Pong(_) => session.awaits_pong = false,
-            Event::Ping(data) if open => {
-                self.send(host, index, frame::encode(Opcode::Pong, &data).into());
-            }
-            Event::Message { data, .. } if open && session.format == Format::Binary => {
-                self.client_request(host, index, &data);
-            }
-            Event::Ping(_) | Event::Message { .. } => {}
-        }
-    }
-
-    /// PROTOCOL.md, section 5.3.
-    fn client_request<H: Host>(&mut self, host: &mut H, index: u32, data: &[u8]) {
-        let Some(session) = self.sessions.get(index) else {
-            return;
-        };
-        let settings = &self.locations[usize::from(session.settings.0)].settings;
-        let receivers = session.receivers(&self.hub);
-        let public_id = receivers.iter().find(|key| !key.is_private()).map(|key| key.id);
-        let now = (host.unix_ms() / 1000) as u32;
-        let asker = Asker::Session(self.sessions.id(index));
-        match request::client(data, &settings.limits, &settings.verifier, public_id, now) {
-            Ok(Command::Publish(messages)) => {
-                self.publish_for(host, asker, true, messages);
-            }
-            Ok(Command::ChannelStats(channels)) => {
-                self.ask(host, asker, Format::Binary, channels);
-            }
-            Ok(Command::ServerStats) => {
-                self.close_with_error(host, index, ApiError::CommandNotAllowed);
-            }
-            Err(error) => self.close_with_error(host, index, error),
-        }
     }
 
     /// The peer ended the stream, or the connection broke: the host is asked to close it.

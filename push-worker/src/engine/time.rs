@@ -35,7 +35,10 @@ impl Engine {
             match (session.kind, session.state) {
                 (Kind::Poll, _) => self.poll_due(host, index),
                 (Kind::WebSocket, State::Open) => self.ping_due(host, index),
-                (Kind::WebSocket, _) => self.drop_session(host, index),
+                (Kind::WebSocket, _) => {
+                    self.counters.unclosed += 1;
+                    self.drop_session(host, index);
+                }
             }
         }
     }

@@ -26,6 +26,8 @@ pub struct Socket {
     pub room: Option<usize>,
     pub broken: bool,
     pub finished: bool,
+    /// How often it was said to be read again.
+    pub wanted: usize,
     pub closed: bool,
 }
 
@@ -64,6 +66,11 @@ impl Host for TestHost {
         }
         socket.written.extend_from_slice(&bytes[..count]);
         Ok(count)
+    }
+    fn read_more(&mut self, conn: Conn) {
+        let socket = self.sockets.entry(conn.0).or_default();
+        assert!(!socket.closed, "read after the end");
+        socket.wanted += 1;
     }
     fn finish_writes(&mut self, conn: Conn) {
         self.sockets.entry(conn.0).or_default().finished = true;
