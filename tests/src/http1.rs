@@ -174,6 +174,11 @@ impl Http1 {
         Ok(line.trim_end_matches(['\r', '\n']).to_owned())
     }
 
+    /// Reads whatever comes, to the end of the connection.
+    pub async fn rest(&mut self, rest: &mut Vec<u8>) -> io::Result<()> {
+        self.stream.read_to_end(rest).await.map(drop)
+    }
+
     /// Whether the server has ended the connection, with nothing more to read.
     pub async fn ended(&mut self) -> bool {
         let rest = soon("the end of the connection", self.stream.fill_buf()).await;

@@ -11,12 +11,14 @@
 //! | [`channel`], [`message`], [`proto`] | signing ids, reading messages: written anew here, so that a mistake of the server's own code cannot hide |
 //! | [`neighbour`] | a push-server 0.4.0 on the same Redis, as Redis sees it |
 //! | [`replay`] | what was recorded from push-server 0.4.0, played against the module |
+//! | [`bystander`] | who must not notice what others do |
 //! | [`wait`], [`crowd`], [`memory`], [`latency`] | conditions, load and figures |
 //!
 //! The suites want `make build vendored demo` to have run; see [`builds`].
 #![forbid(unsafe_code)]
 
 pub mod builds;
+pub mod bystander;
 pub mod channel;
 pub mod crowd;
 pub mod host;
