@@ -87,7 +87,7 @@ sim: ## seeds of the simulation; `make sim SEED=17` shows everything that happen
 
 .PHONY: chaos
 chaos: test-deps build ## kills, cuts and starves everything under traffic; `make chaos CHAOS=kill-redis,storm CHAOS_COUNT=100`
-	@$(CARGO) run --locked --quiet -p push-chaos
+	@$(CARGO) run --release --locked --quiet -p push-chaos
 
 .PHONY: test-asan
 test-asan: test-deps ## the end-to-end suites with the module and nginx under sanitizers

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use push_tests::message::Message;
 use push_tests::net::Endpoint;
-use push_tests::{channel, wait};
+use push_tests::wait;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -99,7 +99,8 @@ impl Shared {
 
 /// 26 digits as the 13 bytes that they stand for.
 fn mid(digits: &str) -> [u8; 13] {
-    channel::unhex(digits).try_into().expect("a mid has 26 digits")
+    let digits: &[u8; 26] = digits.as_bytes().try_into().expect("a mid has 26 digits");
+    std::array::from_fn(|at| (digits[2 * at] & 15) << 4 | digits[2 * at + 1] & 15)
 }
 
 /// See the module.

@@ -1,9 +1,11 @@
 //! Everybody comes back at once, each with a `mid` that is a hundred messages old.
 
-use std::io;
+use std::ops::Sub;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{fmt, fs, io};
 
+use push_tests::Host;
 use push_tests::redis::Persistence;
 
 use crate::fleet::{Fleet, Order, Shared};
@@ -19,10 +21,62 @@ const MISSED: usize = 100;
 /// How long they may take until each has them all.
 pub const LIMIT: Duration = Duration::from_secs(5);
 
+/// Seconds of CPU, by who spent them.
+#[derive(Clone, Copy)]
+struct Spent {
+    workers: f64,
+    sidecar: f64,
+    redis: f64,
+    clients: f64,
+}
+
+impl Spent {
+    fn by(host: &mut Host) -> Self {
+        Self {
+            workers: host.nginx.workers().into_iter().map(seconds).sum(),
+            sidecar: seconds(host.sidecar.process().pid()),
+            redis: host.redis.as_ref().map_or(0.0, |redis| seconds(redis.pid())),
+            clients: seconds(std::process::id()),
+        }
+    }
+}
+
+impl Sub for Spent {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            workers: self.workers - before.workers,
+            sidecar: self.sidecar - before.sidecar,
+            redis: self.redis - before.redis,
+            clients: self.clients - before.clients,
+        }
+    }
+}
+
+impl fmt::Display for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { workers, sidecar, redis, clients } = self;
+        write!(
+            f,
+            "CPU: workers {workers:.1} s, sidecar {sidecar:.1} s, Redis {redis:.1} s, clients {clients:.1} s"
+        )
+    }
+}
+
+/// What a process has spent, from `/proc/PID/stat`, in ticks of 10 ms as Linux has them.
+fn seconds(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before may contain anything.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = rest.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
 /// A line that tells it, and what was wrong.
 pub async fn run(options: &Options) -> io::Result<(String, Vec<String>)> {
     let clients = options.storm as usize;
-    let host = tokio::task::block_in_place(|| rig::host(Persistence::Always))?;
+    let mut host = tokio::task::block_in_place(|| rig::host(Persistence::Always))?;
     let mut random = Random(options.seed);
     let population = Arc::new(Population::new(&host.key, clients));
     let shared = Shared::new(clients);
@@ -38,6 +92,7 @@ pub async fn run(options: &Options) -> io::Result<(String, Vec<String>)> {
             return Err(io::Error::other("publishing fails without any fault"));
         }
     }
+    let spent = Spent::by(&mut host);
     let started = Instant::now();
     fleet.order(Order::Stay { spread: 0 });
     let all = async {
@@ -47,6 +102,7 @@ pub async fn run(options: &Options) -> io::Result<(String, Vec<String>)> {
     };
     let complete = tokio::time::timeout(Duration::from_secs(60), all).await.is_ok();
     let took = started.elapsed();
+    let spent = Spent::by(&mut host) - spent;
     let (figures, mut wrong) = shared.ledger().close(Promise::All);
     fleet.end().await;
     tokio::task::block_in_place(|| drop(host));
@@ -56,7 +112,7 @@ pub async fn run(options: &Options) -> io::Result<(String, Vec<String>)> {
     let verdict = if wrong.is_empty() { "good" } else { "BAD" };
     let line = format!(
         "{verdict}: storm of {clients} clients, {MISSED} messages behind, complete after {took:.2?} \
-         (at most {LIMIT:?}): {figures}"
+         (at most {LIMIT:?}; {spent}): {figures}"
     );
     Ok((line, wrong))
 }

@@ -23,7 +23,7 @@ use crate::random::Random;
 const HANDSHAKE: Duration = Duration::from_secs(20);
 /// Longest wait before the next attempt, milliseconds.
 const BACKOFF: u64 = 1_000;
-/// Bytes read at a time.
+/// Room for so many bytes at least is made before each reading.
 const READ: usize = 16 << 10;
 
 /// See the module.
@@ -246,15 +246,12 @@ impl Client {
 async fn read_some(socket: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()> {
     loop {
         socket.readable().await?;
-        let mut buffer = [0; READ];
-        match socket.try_read(&mut buffer) {
+        bytes.reserve(READ);
+        match socket.try_read_buf(bytes) {
             Ok(0) => {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was cut"));
             }
-            Ok(len) => {
-                bytes.extend_from_slice(&buffer[..len]);
-                return Ok(());
-            }
+            Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
