@@ -26,6 +26,9 @@ const MAX_FANOUTS: usize = 64;
 /// made some way.
 const REPLAY_FRAME: usize = 256 * 1024;
 
+/// A target that has been served out of turn: no session has this name.
+const NOBODY: Id = Id(0);
+
 /// A message that is being handed out.
 #[derive(Debug)]
 pub struct Fanout {
@@ -110,22 +113,34 @@ impl Engine {
 
     /// Delivers behind everything earlier that is still on its way to this session.
     fn deliver_in_order<H: Host>(&mut self, host: &mut H, index: u32, message: &Rc<Delivery>) {
-        if self.sessions.get(index).is_some_and(|session| session.fanouts > 0) {
-            let id = self.sessions.id(index);
-            let earlier: Vec<_> = self
-                .fanouts
-                .iter()
-                .filter(|fanout| fanout.targets[fanout.next..].contains(&id))
-                .map(|fanout| Rc::clone(&fanout.message))
-                .collect();
-            for message in earlier {
-                self.deliver_to(host, index, &message);
-                if self.sessions.find(id).is_none() {
-                    return;
-                }
+        if self.bring_forward(host, index) {
+            self.deliver_to(host, index, message);
+        }
+    }
+
+    /// Delivers to one session what fan-outs under way still have for it. False: it is gone.
+    fn bring_forward<H: Host>(&mut self, host: &mut H, index: u32) -> bool {
+        let id = self.sessions.id(index);
+        let Some(session) = self.sessions.get_mut(index) else {
+            return false;
+        };
+        if std::mem::take(&mut session.fanouts) == 0 {
+            return true;
+        }
+        let mut earlier = Vec::new();
+        for Fanout { message, targets, next } in &mut self.fanouts {
+            if let Some(target) = targets[*next..].iter_mut().find(|target| **target == id) {
+                *target = NOBODY;
+                earlier.push(Rc::clone(message));
             }
         }
-        self.deliver_to(host, index, message);
+        for message in earlier {
+            self.deliver_to(host, index, &message);
+            if self.sessions.find(id).is_none() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Delivers to one session, unless it has had the message.
@@ -186,6 +201,11 @@ impl Engine {
         let Some(index) = self.sessions.find(id) else {
             return;
         };
+        // All up to `as_of` has come over the link, and what of it is on its way to this session
+        // belongs to the messages that are merged with its history.
+        if !self.bring_forward(host, index) {
+            return;
+        }
         let recovery = self.sessions.get_mut(index).and_then(|s| s.recovery.as_mut());
         if let Some(recovery) = recovery {
             recovery.progress = if ok { Progress::Complete(as_of) } else { Progress::Failed };
