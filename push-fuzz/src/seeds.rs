@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message as _;
-use push_link::{PublishItem, PublishStatus, ToSidecar, ToWorker};
+use push_link::{PublishItem, PublishStatus, ToSidecar, ToWorker, Versions};
 use push_protocol::outgoing::OutgoingView;
 use push_protocol::proto::{RequestBatch, request::Command};
 use push_protocol::query::form_decode;
@@ -200,7 +200,7 @@ fn links(found: &Found) -> Vec<Vec<u8>> {
     };
     let to_sidecar = [
         ToSidecar::Hello {
-            version: 1,
+            versions: Versions::OURS,
             instance: 5,
             pid: 4,
             resume: true,
@@ -221,7 +221,7 @@ fn links(found: &Found) -> Vec<Vec<u8>> {
     ];
     let to_worker = [
         ToWorker::Welcome { version: 1, position: mid, software },
-        ToWorker::Refused { reason: "no".into() },
+        ToWorker::Refused { reason: "no".into(), versions: None },
         ToWorker::Position { seq, position: mid },
         ToWorker::Deliver { id: mid, flags: 0, receivers: channels, outgoing: outgoing.clone() },
         ToWorker::RecoverItem { req, id: mid, outgoing },

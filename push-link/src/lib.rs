@@ -6,21 +6,21 @@
 //! an id, every live message up to that id stands in front of it.
 //!
 //! * [`ToSidecar`]: what a worker says. * [`ToWorker`]: what the sidecar says.
+//! * [`Versions`]: how two sides of different releases get on.
 //! * [`Splitter`]: cuts a stream into frames. Pure: no socket here.
 #![forbid(unsafe_code)]
 
 mod splitter;
 mod to_sidecar;
 mod to_worker;
+mod version;
 mod wire;
 
 pub use splitter::Splitter;
 pub use to_sidecar::{PublishItem, ToSidecar};
 pub use to_worker::{PublishStatus, ToWorker, deliver_frame, recover_item_frame};
+pub use version::{LOWEST, VERSION, Versions};
 pub use wire::LinkError;
-
-/// Version of this format. Two sides that differ in it refuse each other.
-pub const VERSION: u16 = 1;
 
 /// The most bytes a frame may have behind its length field. A publish of the largest accepted
 /// body fits many times over; what claims more is not our peer.

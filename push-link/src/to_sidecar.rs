@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes};
 use push_protocol::{ChannelKey, Mid};
 
+use crate::version::Versions;
 use crate::wire::{LinkError, Read, Write, frame};
 
 /// One message to publish.
@@ -23,8 +24,8 @@ pub struct PublishItem {
 pub enum ToSidecar {
     /// First frame of a link.
     Hello {
-        /// [`crate::VERSION`] of the worker.
-        version: u16,
+        /// What the worker speaks.
+        versions: Versions,
         /// Random, one per worker process; with a publish's `seq` it makes the publish's token.
         instance: u64,
         /// The worker's process id.
@@ -142,12 +143,13 @@ impl ToSidecar {
     /// Appends the frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Hello { version, instance, pid, resume, software } => frame(out, HELLO, |o| {
-                o.put_u16_le(*version);
+            Self::Hello { versions, instance, pid, resume, software } => frame(out, HELLO, |o| {
+                o.put_u16_le(versions.lowest);
                 o.put_u64_le(*instance);
                 o.put_u32_le(*pid);
                 o.put_u8(u8::from(*resume));
                 o.text(software);
+                o.put_u16_le(versions.highest);
             }),
             Self::Subscribe { seq, channels } => frame(out, SUBSCRIBE, |o| {
                 o.put_u32_le(*seq);
@@ -220,13 +222,15 @@ impl ToSidecar {
 
     fn fields(kind: u8, f: &mut Bytes) -> Option<Self> {
         Some(match kind {
-            HELLO => Self::Hello {
-                version: f.u16()?,
-                instance: f.u64()?,
-                pid: f.u32()?,
-                resume: f.u8()? != 0,
-                software: f.text()?,
-            },
+            HELLO => {
+                let lowest = f.u16()?;
+                let (instance, pid, resume) = (f.u64()?, f.u32()?, f.u8()? != 0);
+                let software = f.text()?;
+                // The first releases spoke one version and did not say this.
+                let highest = if f.is_empty() { lowest } else { f.u16()? };
+                let versions = Versions { lowest, highest };
+                Self::Hello { versions, instance, pid, resume, software }
+            }
             SUBSCRIBE => Self::Subscribe { seq: f.u32()?, channels: f.keys()? },
             UNSUBSCRIBE => Self::Unsubscribe { channels: f.keys()? },
             RESUME => Self::Resume { after: f.mid()? },

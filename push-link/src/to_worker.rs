@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes};
 use push_protocol::{ChannelKey, Mid};
 
+use crate::version::Versions;
 use crate::wire::{LinkError, Read, Write, frame};
 
 /// What became of a publish.
@@ -25,7 +26,7 @@ pub enum PublishStatus {
 pub enum ToWorker {
     /// Answer to `Hello`.
     Welcome {
-        /// [`crate::VERSION`] of the sidecar.
+        /// What is spoken from here on.
         version: u16,
         /// The last id that was passed on before this link.
         position: Mid,
@@ -36,6 +37,8 @@ pub enum ToWorker {
     Refused {
         /// For the log.
         reason: String,
+        /// What the sidecar speaks, if it says so.
+        versions: Option<Versions>,
     },
     /// Answer to `Subscribe`: the subscription begins behind this id.
     Position {
@@ -182,7 +185,13 @@ impl ToWorker {
                 o.mid(*position);
                 o.text(software);
             }),
-            Self::Refused { reason } => frame(out, REFUSED, |o| o.text(reason)),
+            Self::Refused { reason, versions } => frame(out, REFUSED, |o| {
+                o.text(reason);
+                if let Some(Versions { lowest, highest }) = versions {
+                    o.put_u16_le(*lowest);
+                    o.put_u16_le(*highest);
+                }
+            }),
             Self::Position { seq, position } => frame(out, POSITION, |o| {
                 o.put_u32_le(*seq);
                 o.mid(*position);
@@ -243,7 +252,15 @@ impl ToWorker {
     fn fields(kind: u8, f: &mut Bytes) -> Option<Self> {
         Some(match kind {
             WELCOME => Self::Welcome { version: f.u16()?, position: f.mid()?, software: f.text()? },
-            REFUSED => Self::Refused { reason: f.text()? },
+            REFUSED => {
+                let reason = f.text()?;
+                let versions = if f.is_empty() {
+                    None
+                } else {
+                    Some(Versions { lowest: f.u16()?, highest: f.u16()? })
+                };
+                Self::Refused { reason, versions }
+            }
             POSITION => Self::Position { seq: f.u32()?, position: f.mid()? },
             DELIVER => Self::Deliver {
                 id: f.mid()?,

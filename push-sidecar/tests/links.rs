@@ -6,7 +6,7 @@ use common::redis_server::RedisServer;
 use common::sidecar::Sidecar;
 use common::worker::{Worker, publishing, subscribing};
 use common::{item, private, public, run};
-use push_link::{PublishStatus, ToSidecar, ToWorker, VERSION};
+use push_link::{LOWEST, PublishStatus, ToSidecar, ToWorker, VERSION, Versions};
 use push_protocol::Mid;
 use push_sidecar::exchange::ExchangeOptions;
 use push_sidecar::link_server::{ListenError, Socket};
@@ -285,35 +285,60 @@ async fn large_messages_pass(sidecar: Sidecar) {
 }
 
 async fn a_link_that_breaks_the_rules_is_closed(sidecar: Sidecar) {
-    let hello = |version| ToSidecar::Hello {
-        version,
+    let hello = ToSidecar::Hello {
+        versions: Versions::OURS,
         instance: 1,
         pid: 1,
         resume: false,
         software: "test".into(),
     };
     let mut worker = sidecar.worker(1).await;
-    worker.send(&hello(VERSION)).await;
+    worker.send(&hello).await;
     assert_eq!(worker.try_answer().await, None);
 }
 
+/// What a worker that speaks these hears.
+async fn said_to(sidecar: &Sidecar, lowest: u16, highest: u16) -> ToWorker {
+    let mut worker = Worker::open(&sidecar.socket).await;
+    let hello = ToSidecar::Hello {
+        versions: Versions { lowest, highest },
+        instance: 1,
+        pid: 1,
+        resume: false,
+        software: "module 9.9".into(),
+    };
+    worker.send(&hello).await;
+    // As workers do, it goes on talking: its socket must not break before it has read the answer.
+    worker.send(&subscribing(1, vec![private(1)])).await;
+    let answer = worker.answer().await;
+    if matches!(answer, ToWorker::Refused { .. }) {
+        assert_eq!(worker.try_answer().await, None);
+    }
+    answer
+}
+
 #[test]
-fn another_version_is_refused_with_the_reason() {
+fn versions_are_negotiated_or_refused_with_the_remedy() {
     run(async {
         let sidecar = Sidecar::memory();
-        let mut worker = Worker::open(&sidecar.socket).await;
-        worker
-            .send(&ToSidecar::Hello {
-                version: VERSION + 1,
-                instance: 1,
-                pid: 1,
-                resume: false,
-                software: "9.9".into(),
-            })
-            .await;
-        let ToWorker::Refused { reason } = worker.answer().await else { panic!("welcome") };
-        assert!(reason.contains("9.9") && reason.contains(&VERSION.to_string()), "{reason}");
-        assert_eq!(worker.try_answer().await, None);
+        for highest in [VERSION, VERSION + 7] {
+            let answer = said_to(&sidecar, LOWEST, highest).await;
+            assert!(matches!(answer, ToWorker::Welcome { version: VERSION, .. }), "{answer:?}");
+        }
+        for (lowest, highest) in [(VERSION + 1, VERSION + 2), (0, 0), (0, VERSION)] {
+            let answer = said_to(&sidecar, lowest, highest).await;
+            let ToWorker::Refused { reason, versions } = answer else { panic!("{answer:?}") };
+            assert_eq!(versions, Some(Versions::OURS));
+            let theirs = Versions { lowest, highest };
+            let ours = Versions::OURS;
+            for part in [
+                format!("module 9.9 speaks link version {theirs}"),
+                format!("push-sidecar {} speaks {ours}", env!("CARGO_PKG_VERSION")),
+                "of one release".into(),
+            ] {
+                assert!(reason.contains(&part), "{part}: {reason}");
+            }
+        }
     });
 }
 

@@ -6,7 +6,7 @@ use common::redis_server::RedisServer;
 use common::sidecar::Sidecar;
 use common::worker::{Worker, publishing, subscribing};
 use common::{item, private, public, run};
-use push_link::{PublishStatus, ToSidecar, ToWorker, VERSION};
+use push_link::{PublishStatus, ToSidecar, ToWorker, Versions};
 use push_protocol::Mid;
 
 /// Nothing is lost and nothing comes twice when the subscription breaks under traffic.
@@ -164,7 +164,7 @@ fn workers_may_come_before_redis() {
         let mut worker = Worker::open(&sidecar.socket).await;
         worker
             .send(&ToSidecar::Hello {
-                version: VERSION,
+                versions: Versions::OURS,
                 instance: 1,
                 pid: 1,
                 resume: false,

@@ -1,13 +1,16 @@
 //! The link to the sidecar, as the worker sees it: its state, what is to be sent, and where in the
 //! total order it stands.
 
-use push_link::{Splitter, ToSidecar};
+use push_link::{Splitter, ToSidecar, Versions};
 use push_protocol::{ChannelKey, Mid};
 
 /// First wait before a broken link is tried again, milliseconds; doubled up to `RETRY_MAX`.
 const RETRY_MIN: u64 = 50;
 /// The longest wait, milliseconds.
 const RETRY_MAX: u64 = 2_000;
+/// How long a sidecar that has refused this worker is left alone, milliseconds: nothing changes
+/// until somebody installs something.
+const REFUSED_RETRY: u64 = 30_000;
 /// After this long without a word the worker asks, milliseconds.
 const PING_AFTER: u64 = 5_000;
 /// After this long without a word the link counts as broken, milliseconds.
@@ -35,6 +38,10 @@ pub struct Link {
     pub resumes: bool,
     /// What the broken link missed is still coming: only messages move `position`.
     pub catching_up: bool,
+    /// The versions that are offered.
+    pub offer: Versions,
+    /// The last sidecar that was asked has refused this worker.
+    refused: bool,
     /// `Subscribe`s without an answer.
     unanswered: usize,
     last_heard: u64,
@@ -53,6 +60,8 @@ impl Link {
             position: Mid::ZERO,
             resumes: false,
             catching_up: false,
+            offer: Versions::OURS,
+            refused: false,
             unanswered: 0,
             last_heard: 0,
             pinged: false,
@@ -87,6 +96,19 @@ impl Link {
         self.sent = 0;
     }
 
+    /// The sidecar and this worker do not understand each other; after [`Self::down`].
+    pub fn refuse(&mut self, now: u64) {
+        self.refused = true;
+        self.offer = Versions::OURS;
+        let retry_at = now + REFUSED_RETRY + self.random() % REFUSED_RETRY;
+        self.state = LinkState::Down { retry_at };
+    }
+
+    /// Whether that is so.
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Something came: the peer lives.
     pub fn heard(&mut self, now: u64) {
         self.last_heard = now;
@@ -96,6 +118,8 @@ impl Link {
     /// The peer is what it should be: the next failure is the first again.
     pub fn welcomed(&mut self) {
         self.failures = 0;
+        self.refused = false;
+        self.offer = Versions::OURS;
         self.resumes = true;
     }
 

@@ -2,7 +2,7 @@
 
 mod support;
 
-use push_link::{PublishStatus, ToSidecar, ToWorker};
+use push_link::{PublishStatus, ToSidecar, ToWorker, Versions};
 use push_protocol::request::{self, Limits};
 use push_worker::{Format, LastMessageId, Request};
 use support::*;
@@ -225,6 +225,51 @@ fn attempts_to_connect_become_rarer_but_do_not_end() {
         assert_eq!(world.host.connects, before + 1);
         world.link_down();
     }
+}
+
+/// It leaves a sidecar that does not understand it alone, and lets nobody wait for it.
+fn is_refused(world: &mut World, parts: &[&str]) {
+    let told = world.host.log.pop().unwrap();
+    for part in parts {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let connects = world.host.connects;
+    world.alive = false;
+    world.pass(29_000);
+    assert_eq!(world.host.connects, connects);
+    publish(world, 50, 1);
+    assert_eq!(world.host.answers[&50].status, 503);
+    world.pass(31_000);
+    assert_eq!(world.host.connects, connects + 1);
+    // Until it is welcome, nobody waits.
+    world.link_up();
+    publish(world, 51, 1);
+    assert_eq!(world.host.answers[&51].status, 503);
+    world.say(&welcome(0));
+    publish(world, 52, 1);
+    assert!(!world.host.answers.contains_key(&52));
+    world.link_down();
+    world.pass(3_000);
+    assert_eq!(world.host.connects, connects + 2);
+}
+
+#[test]
+fn a_sidecar_that_refuses_is_asked_again_once_in_a_while() {
+    for versions in [None, Some(Versions { lowest: 7, highest: 9 }), Some(Versions::OURS)] {
+        let mut world = World::new();
+        let reason = "module 9.9 speaks link version 7 to 9".into();
+        world.say(&ToWorker::Refused { reason, versions });
+        assert_eq!(world.host.link_closed, 1);
+        is_refused(&mut world, &["module 9.9 speaks", "test speaks link version 1", "one release"]);
+    }
+}
+
+#[test]
+fn a_welcome_in_a_version_that_is_not_known_is_none() {
+    let mut world = World::new();
+    let software = "9.9".into();
+    world.say(&ToWorker::Welcome { version: 99, position: mid(0), software });
+    is_refused(&mut world, &["push-sidecar 9.9 speaks link version 99", "one release"]);
 }
 
 #[test]

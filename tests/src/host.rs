@@ -44,6 +44,8 @@ pub struct Setup {
     pub conf: Conf,
     /// Environment of the sidecar.
     pub sidecar: Vec<(&'static str, &'static str)>,
+    /// The sidecar gets its socket from somebody who keeps it open, as systemd does.
+    pub activated: bool,
 }
 
 impl Setup {
@@ -51,7 +53,8 @@ impl Setup {
     pub fn new(nginx: Nginx, store: Store) -> Self {
         let keys = vec![Key("a-key-for-tests-0123456789abcdef".into())];
         let (persistence, conf) = (Persistence::default(), Conf::default());
-        Self { nginx, store, persistence, keys, conf, sidecar: Vec::new() }
+        let sidecar = Vec::new();
+        Self { nginx, store, persistence, keys, conf, sidecar, activated: false }
     }
 
     /// With so many workers.
@@ -69,7 +72,8 @@ impl Setup {
             Store::Redis => Some(Redis::start_with(folder.path(), self.persistence)?),
         };
         let redis_url = redis.as_ref().map(Redis::url);
-        let sidecar = Sidecar::start_with(folder.path(), redis_url, self.sidecar)?;
+        let start = if self.activated { Sidecar::activate } else { Sidecar::start_with };
+        let sidecar = start(folder.path(), redis_url, self.sidecar)?;
         let mut conf = self.conf;
         conf.http += &key_directives(folder.path(), &self.keys)?;
         let nginx = Server::start(folder.path(), self.nginx, conf)?;

@@ -20,9 +20,14 @@ pub struct Process {
 impl Process {
     /// Starts `command`; what it prints is appended to `log`.
     pub fn spawn(command: &mut Command, log: &Path) -> io::Result<Self> {
+        Self::spawn_on(command, Stdio::null(), log)
+    }
+
+    /// [`Process::spawn`] with something on its standard input.
+    pub fn spawn_on(command: &mut Command, input: Stdio, log: &Path) -> io::Result<Self> {
         let out: File = OpenOptions::new().create(true).append(true).open(log)?;
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(out.try_clone()?)
             .stderr(out)
             .spawn()

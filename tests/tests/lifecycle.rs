@@ -1,22 +1,26 @@
 //! Reload and quit: clients are sent away one after the other and lose nothing, and the worker that
 //! leaves is gone in time without using the processor.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use push_tests::http1::{Http1, Request};
+use push_tests::host::text_publication;
+use push_tests::http1::{self, Http1, Request};
 use push_tests::process::cpu_time;
 use push_tests::wait::{self, soon};
 use push_tests::websocket::{Mode, handshake};
-use push_tests::{Channel, Host, Setup, TestResult, WebSocket, both_nginx};
+use push_tests::{Channel, Host, Setup, Store, TestResult, WebSocket, both_nginx, sidecar};
 use tokio::sync::mpsc;
 
 both_nginx!(
     clients_are_sent_away_one_after_the_other,
     nobody_is_waited_for_longer_than_shutdown_timeout,
     dead_peers_do_not_keep_a_worker,
+    a_socket_that_stays_open_refuses_nobody,
+    releases_that_do_not_go_together_say_so,
 );
 
 const CLIENTS: usize = 300;
@@ -185,4 +189,117 @@ async fn open_and_fall_silent(host: &Host, channel: &Channel) -> io::Result<Http
     let answer = http.request(&handshake(&host.target(channel))).await?;
     assert_eq!(answer.status, 101, "{answer:?}");
     Ok(http)
+}
+
+async fn a_socket_that_stays_open_refuses_nobody(mut setup: Setup) -> TestResult {
+    setup.store = Store::Redis;
+    setup.activated = true;
+    let mut host = setup.workers(2).start()?;
+    let channel = Channel::new();
+    let mut sockets = Vec::new();
+    for _ in 0..20 {
+        sockets.push(WebSocket::open(&host.public(), &host.target(&channel), Mode::Text).await?);
+    }
+    host.until_online(std::slice::from_ref(&channel)).await?;
+    for round in 0..3 {
+        let body = format!("\"{round}\"");
+        if round == 1 {
+            host.sidecar.process().end_by(Signal::SIGTERM);
+        } else {
+            host.sidecar.kill();
+        }
+        // Published while nobody is there, and taken when somebody is.
+        let (endpoint, request) =
+            (host.internal(), text_publication(&[&channel.private], &body, 60));
+        let waiting = tokio::spawn(async move { http1::once(&endpoint, request).await });
+        // Time for workers to find out, and to try again: into the socket's queue.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        host.sidecar.restart()?;
+        assert_eq!(soon("an answer", waiting).await??.status, 200);
+        for socket in &mut sockets {
+            assert_eq!(socket.body().await, body);
+        }
+    }
+    let log = host.nginx.error_log();
+    for said in ["refused", "No such file", "is push-sidecar running"] {
+        assert!(!log.contains(said), "{said}: {log}");
+    }
+    assert!(host.sidecar.process().output().contains("the socket is the service manager's"));
+    Ok(())
+}
+
+async fn releases_that_do_not_go_together_say_so(setup: Setup) -> TestResult {
+    let mut host = setup.start()?;
+    let channel = Channel::new();
+    let mut socket = host.subscribe(&channel, Mode::Text).await?;
+
+    // A module of another release, as the sidecar sees it.
+    let path = sidecar::socket(host.folder());
+    let newer = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || -> io::Result<Vec<u8>> {
+            let mut stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(wait::SOON))?;
+            stream.write_all(&link_frame(&hello(7, 9)))?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer)?;
+            Ok(answer)
+        }
+    });
+    let answer = String::from_utf8_lossy(&newer.await??).into_owned();
+    let told = host.sidecar.process().output();
+    for said in ["module 9.9 speaks link version 7 to 9", "speaks 1: install both of one release"] {
+        assert!(answer.contains(said), "{answer}");
+        assert!(told.lines().any(|line| line.contains("WARN") && line.contains(said)), "{told}");
+    }
+
+    // A sidecar of another release, as the module sees it.
+    host.sidecar.process().end_by(Signal::SIGTERM);
+    let listener = UnixListener::bind(&path)?;
+    let refused = tokio::task::spawn_blocking(move || -> io::Result<()> {
+        let (mut link, _) = listener.accept()?;
+        let mut fields = vec![130];
+        let reason = b"push-sidecar 9.9 speaks 7 to 9";
+        fields.extend((reason.len() as u16).to_le_bytes());
+        fields.extend_from_slice(reason);
+        fields.extend([7, 0, 9, 0]);
+        link.write_all(&link_frame(&fields))?;
+        link.read_to_end(&mut Vec::new()).map(drop)
+    });
+    wait::until("the module has understood", wait::SOON, || {
+        let log = host.nginx.error_log();
+        log.lines().any(|line| {
+            line.contains("[error]")
+                && line.contains("push-sidecar 9.9 speaks 7 to 9")
+                && line.contains("speaks link version 1. Install both of one release")
+        })
+    })
+    .await;
+    soon("the worker lets go", refused).await??;
+    // Nobody waits for what will not change, and clients stay.
+    let started = Instant::now();
+    let answer = host.post(&[&channel.private], "\"no\"", 60).await?;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    socket.ping(b"still here").await?;
+    Ok(())
+}
+
+/// A frame of the link (see push-link).
+fn link_frame(fields: &[u8]) -> Vec<u8> {
+    [&(fields.len() as u32).to_le_bytes()[..], fields].concat()
+}
+
+/// The first words of a module that speaks these versions.
+fn hello(lowest: u16, highest: u16) -> Vec<u8> {
+    let software = b"module 9.9";
+    let mut fields = vec![1];
+    fields.extend(lowest.to_le_bytes());
+    fields.extend(7_u64.to_le_bytes());
+    fields.extend(1_u32.to_le_bytes());
+    fields.push(0);
+    fields.extend((software.len() as u16).to_le_bytes());
+    fields.extend_from_slice(software);
+    fields.extend(highest.to_le_bytes());
+    fields
 }

@@ -40,7 +40,8 @@ fn write(level: ngx_uint_t, line: fmt::Arguments<'_>) {
     if unsafe { log.as_ref() }.is_none_or(|log| log.log_level < level) {
         return;
     }
-    let line = line.to_string();
+    // What others have said may stand in it: it stays one line, and no terminal obeys it.
+    let line = line.to_string().replace(char::is_control, "?");
     // SAFETY: `%*s` takes a length and a pointer to that many bytes, which `line` keeps alive for
     // the call; the log is not null.
     unsafe { ngx_log_error_core(level, log, 0, c"%*s".as_ptr(), line.len(), line.as_ptr()) };

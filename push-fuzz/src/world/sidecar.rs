@@ -117,7 +117,10 @@ impl Sidecar {
             }
             14 => match pick & 3 {
                 0 => ToWorker::ReportWanted { req: question },
-                1 => ToWorker::Refused { reason: String::from_utf8_lossy(input.piece()).into() },
+                1 => ToWorker::Refused {
+                    reason: String::from_utf8_lossy(input.piece()).into(),
+                    versions: None,
+                },
                 _ => ToWorker::Pong,
             },
             _ => ToWorker::Welcome {

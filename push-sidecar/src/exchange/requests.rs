@@ -22,11 +22,12 @@ impl<S: Store + 'static> Exchange<S> {
         Rc::new(Peer::new(id, instance, self.options.queue_bytes))
     }
 
-    /// Tells the link where the order stands; it takes part from here on. Needs [`Self::ready`].
-    pub fn welcome(&self, peer: &Rc<Peer>) {
+    /// Tells the link which version is spoken and where the order stands; it takes part from here on.
+    /// Needs [`Self::ready`].
+    pub fn welcome(&self, peer: &Rc<Peer>, version: u16) {
         let mut state = self.state.borrow_mut();
         peer.outbox.send(&ToWorker::Welcome {
-            version: push_link::VERSION,
+            version,
             position: state.router.position().unwrap_or(Mid::ZERO),
             software: env!("CARGO_PKG_VERSION").to_owned(),
         });

@@ -6,13 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use push_link::{PublishStatus, Splitter, ToSidecar, ToWorker};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use push_link::{PublishStatus, Splitter, ToSidecar, ToWorker, Versions};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::exchange::{Exchange, Peer, Report};
-use crate::outbox::Outbox;
 use crate::store::Store;
 
 /// Read at once, bytes. Frames are slices of this, so it also bounds what a small frame that is kept
@@ -45,19 +44,23 @@ pub async fn run<S: Store + 'static>(
             return;
         }
     };
-    let ToSidecar::Hello { version, instance, pid, resume, software } = hello else {
-        return refuse(writing, "a link begins with Hello").await;
+    let ToSidecar::Hello { versions, instance, pid, resume, software } = hello else {
+        return refuse(input, writing, "a link begins with Hello").await;
     };
-    if version != push_link::VERSION {
-        let ours = push_link::VERSION;
-        let reason = format!("link version {version} of module {software}, this is {ours}");
-        return refuse(writing, &reason).await;
-    }
+    let ours = Versions::OURS;
+    let Some(version) = ours.choose(versions) else {
+        let reason = format!(
+            "{software} speaks link version {versions}, push-sidecar {} speaks {ours}: install both \
+             of one release and restart both",
+            env!("CARGO_PKG_VERSION")
+        );
+        return refuse(input, writing, &reason).await;
+    };
     let peer = exchange.add_link(instance, resume);
     let id = peer.id;
     exchange.name_link(id, pid);
     tracing::info!(link = id, worker_pid = pid, software, resume, "link up");
-    let mut link = Link { exchange, peer: Rc::clone(&peer), requests: JoinSet::new() };
+    let mut link = Link { exchange, peer: Rc::clone(&peer), version, requests: JoinSet::new() };
     let reason = tokio::select! {
         biased;
         ended = peer.outbox.write_to(writing) => match ended {
@@ -106,6 +109,8 @@ fn make_room(buffer: &mut BytesMut) {
 struct Link<S> {
     exchange: Rc<Exchange<S>>,
     peer: Rc<Peer>,
+    /// What is spoken.
+    version: u16,
     /// Reads under way; they end with the link. Publishes do not.
     requests: JoinSet<()>,
 }
@@ -138,7 +143,7 @@ impl<S: Store + 'static> Link<S> {
             let frame = tokio::select! {
                 biased;
                 () = self.exchange.ready() => {
-                    self.exchange.welcome(&self.peer);
+                    self.exchange.welcome(&self.peer, self.version);
                     return Ok(early);
                 }
                 frame = input.frame() => frame?,
@@ -205,19 +210,28 @@ impl<S: Store + 'static> Link<S> {
     }
 }
 
-async fn refuse(stream: impl AsyncWrite + Unpin, reason: &str) {
+/// How long a worker that is refused may take to hear it.
+const REFUSING: Duration = Duration::from_secs(1);
+
+async fn refuse(
+    mut input: Input<impl AsyncRead + Unpin>,
+    mut stream: impl AsyncWrite + Unpin,
+    reason: &str,
+) {
     tracing::warn!(reason, "link refused");
-    let outbox = Outbox::new(usize::from(u16::MAX) * 2);
-    outbox.send(&ToWorker::Refused { reason: reason.to_owned() });
-    // A frame this small fits the empty socket buffer, or the peer is not worth the wait.
-    let flushed = async {
-        tokio::select! {
-            biased;
-            _ = outbox.write_to(stream) => {}
-            () = outbox.flushed() => {}
-        }
+    let mut frame = Vec::new();
+    let versions = Some(Versions::OURS);
+    ToWorker::Refused { reason: reason.to_owned(), versions }.encode(&mut frame);
+    let told = async {
+        stream.write_all(&frame).await?;
+        stream.shutdown().await?;
+        // What it goes on saying is read, so that its socket does not break before it has heard.
+        let mut rest = [0; 4096];
+        while input.stream.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
     };
-    let _ = timeout(Duration::from_secs(1), flushed).await;
+    // It may have gone already, and need not be told.
+    let _ = timeout(REFUSING, told).await;
 }
 
 #[cfg(test)]

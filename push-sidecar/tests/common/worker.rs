@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use bytes::Bytes;
-use push_link::{PublishItem, PublishStatus, Splitter, ToSidecar, ToWorker, VERSION};
+use push_link::{PublishItem, PublishStatus, Splitter, ToSidecar, ToWorker, Versions};
 use push_protocol::{ChannelKey, Mid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -37,7 +37,7 @@ impl Worker {
     pub async fn connect(socket: &Path, instance: u64, resume: bool) -> Self {
         let mut worker = Self::open(socket).await;
         let hello = ToSidecar::Hello {
-            version: VERSION,
+            versions: Versions::OURS,
             instance,
             pid: std::process::id(),
             resume,

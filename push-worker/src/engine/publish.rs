@@ -39,6 +39,11 @@ impl Engine {
             self.answer_asker(host, asker, Response::new(200));
             return 0;
         }
+        if self.link.is_refused() {
+            // Waiting would not help.
+            self.not_published(host, asker, Response::unavailable());
+            return 0;
+        }
         let Some(seq) = self.publishing.add(asker, counted, messages, host.now()) else {
             self.not_published(host, asker, Response::unavailable());
             return 0;

@@ -1,7 +1,9 @@
 //! The link: what is said when it comes up, what is heard, what happens when it breaks.
 
+use std::fmt;
+
 use bytes::Bytes;
-use push_link::{FLAG_LATE, LinkError, ToSidecar, ToWorker, VERSION};
+use push_link::{FLAG_LATE, LinkError, ToSidecar, ToWorker, Versions};
 use push_protocol::{ChannelKey, Mid};
 
 use super::Engine;
@@ -19,7 +21,7 @@ impl Engine {
         self.link.up(host.now());
         let resume = self.link.resumes;
         self.link.send(&ToSidecar::Hello {
-            version: VERSION,
+            versions: self.link.offer,
             instance: self.instance,
             pid: self.pid,
             resume,
@@ -131,6 +133,10 @@ impl Engine {
                 self.stats_answer(host, req, ok.then_some(&online));
             }
             ToWorker::NewestAnswer { req, id } => self.newest_answer(host, req, id),
+            ToWorker::Welcome { version, software, .. } if !Versions::OURS.contains(version) => {
+                let reason = format_args!("push-sidecar {software} speaks link version {version}");
+                self.refused(host, &reason);
+            }
             ToWorker::Welcome { version, position, software } => {
                 if !self.link.resumes {
                     self.link.reached(position);
@@ -147,12 +153,19 @@ impl Engine {
                 }
                 self.link.welcomed();
             }
-            ToWorker::Refused { reason } => {
-                host.log(
-                    Level::Error,
-                    format_args!("the push sidecar refuses this worker: {reason}"),
-                );
-                self.give_up_link(host);
+            ToWorker::Refused { reason, versions } => {
+                let common = versions.and_then(|versions| versions.common(Versions::OURS));
+                match common.filter(|&common| common != self.link.offer) {
+                    Some(common) => {
+                        host.log(
+                            Level::Notice,
+                            format_args!("going on with the push sidecar in link version {common}"),
+                        );
+                        self.link.offer = common;
+                        self.give_up_link(host);
+                    }
+                    None => self.refused(host, &format_args!("{reason}")),
+                }
             }
             ToWorker::Oldest { req, channel } => self.oldest(host, req, &channel),
             ToWorker::Evict { channel } => self.evict(host, &channel),
@@ -163,6 +176,22 @@ impl Engine {
             ToWorker::Pong => {}
         }
         Ok(())
+    }
+
+    /// Module and sidecar are of releases that do not go together.
+    fn refused<H: Host>(&mut self, host: &mut H, reason: &fmt::Arguments<'_>) {
+        host.log(
+            Level::Error,
+            format_args!(
+                "the push sidecar and this worker do not understand each other: {reason}; \
+                 {} speaks link version {}. Install both of one release and restart both (a reload \
+                 of nginx keeps the old module); trying again within a minute",
+                self.software,
+                Versions::OURS
+            ),
+        );
+        self.give_up_link(host);
+        self.link.refuse(host.now());
     }
 
     /// The sidecar has come back with another store, whose ids are lower than those we have seen.
