@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::migrate;
 
 /// Keeps channel state and message queues for the push module in nginx.
 #[derive(Parser, Debug)]
@@ -22,6 +23,9 @@ pub enum Command {
     Serve(Options),
     /// Check the configuration and print it as it takes effect, passwords hidden.
     Config(Options),
+    /// Read an installation of push-server 0.4.0, report what becomes of each setting, and write
+    /// the new configuration into a folder.
+    Migrate(migrate::command::Options),
 }
 
 /// What wins over the environment and the file.

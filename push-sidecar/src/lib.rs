@@ -8,6 +8,7 @@
 //! | [`presence`], [`crowd`] | online marks, too many connections. Pure |
 //! | [`exchange`], [`outbox`] | store, router and links brought together |
 //! | [`link_server`], [`lean_socket`] | the Unix socket and the links on it |
+//! | [`migrate`] | from push-server's files to ours |
 //! | [`config`], [`cli`], [`logging`], [`daemon`] | the program around it |
 //! | [`surroundings`], [`random`] | time of day, random bits |
 //!
@@ -25,6 +26,7 @@ pub mod exchange;
 pub mod lean_socket;
 pub mod link_server;
 pub mod logging;
+pub mod migrate;
 pub mod outbox;
 pub mod presence;
 pub mod random;

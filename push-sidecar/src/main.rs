@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use push_sidecar::cli::{Cli, Command};
-use push_sidecar::{daemon, logging};
+use push_sidecar::{daemon, logging, migrate};
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -25,6 +25,9 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             daemon::run(&config)?;
         }
         Command::Config(options) => print!("{}", options.effective()?),
+        Command::Migrate(options) => {
+            migrate::command::run(&options, &mut std::io::stdout().lock())?;
+        }
     }
     Ok(())
 }
