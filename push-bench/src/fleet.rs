@@ -14,8 +14,10 @@ use self::session::{End, Phase, Session};
 use crate::net::Transport;
 use crate::net::websocket::{self, Control};
 use crate::population::Population;
+use crate::position::Position;
 use crate::stamp::Stamp;
 use crate::target::{Target, Template};
+use crate::wire::Wire;
 
 /// Connections per source address: a client's ports are some 28,000.
 const PER_SOURCE: u32 = 10_000;
@@ -80,7 +82,7 @@ impl Fleet {
             phase: Phase::Connecting,
             wire: target.wire,
             carry: Vec::new(),
-            mid: None,
+            position: Position::Nowhere,
             started: 0,
             ask_again: false,
             reply: None,
@@ -128,7 +130,7 @@ impl Fleet {
 
     /// Has a subscriber return with this id.
     pub fn set_mid(&mut self, subscriber: u32, mid: Mid) {
-        self.subscribers[subscriber as usize].session.mid = Some(mid);
+        self.subscribers[subscriber as usize].session.position = Position::Mid(mid);
     }
 
     fn template(&self) -> &Template {
@@ -293,7 +295,7 @@ impl Fleet {
         let out = &mut self.scratch;
         out.clear();
         out.extend_from_slice(b"GET ");
-        self.population.write_target(&self.target, template, subscriber, session.mid, out);
+        self.population.write_target(&self.target, template, subscriber, &session.position, out);
         out.extend_from_slice(b" HTTP/1.1\r\nHost: localhost\r\n");
         if self.mode == Mode::WebSocket {
             out.extend_from_slice(
@@ -302,6 +304,9 @@ impl Fleet {
             );
             out.extend_from_slice(websocket::KEY.as_bytes());
             out.extend_from_slice(b"\r\n");
+            if session.wire == Wire::Nchan {
+                out.extend_from_slice(b"Sec-WebSocket-Protocol: ws+meta.nchan\r\n");
+            }
         }
         out.extend_from_slice(b"\r\n");
         if let Some(transport) = transport {

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`options`], [`target`] | the command line; where a server is and how it is spoken to |
 //! | [`net`] | transport (clear or TLS), HTTP answers, WebSocket frames, the timer |
-//! | [`population`], [`stamp`], [`wire`] | who subscribes to what; what a message carries |
+//! | [`population`], [`stamp`], [`wire`], [`position`] | who subscribes to what; what a message carries |
 //! | [`fleet`], [`publishers`], [`engine`] | subscribers, backends, the loop that drives both |
 //! | [`ledger`], [`latency`], [`processes`], [`report`] | what is counted, measured and shown |
 //! | [`scenarios`] | what is run |
@@ -26,6 +26,7 @@ pub mod ledger;
 pub mod net;
 pub mod options;
 pub mod population;
+pub mod position;
 pub mod processes;
 pub mod publishers;
 pub mod report;

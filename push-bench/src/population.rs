@@ -1,8 +1,9 @@
 //! Who subscribes to what: a private:public pair for each, and a channel that all share.
 
+use push_protocol::ChannelId;
 use push_protocol::hex::encode_id;
-use push_protocol::{ChannelId, Mid};
 
+use crate::position::Position;
 use crate::stamp::SHARED;
 use crate::target::{Target, Template};
 
@@ -68,13 +69,13 @@ impl Population {
         }
     }
 
-    /// Appends the request target by which a subscriber listens, with what is newer than `mid`.
+    /// Appends the request target by which a subscriber listens, with what is newer than `position`.
     pub fn write_target(
         self,
         target: &Target,
         template: &Template,
         subscriber: u32,
-        mid: Option<Mid>,
+        position: &Position,
         out: &mut Vec<u8>,
     ) {
         let private = encode_id(&self.id(Purpose::Private, subscriber));
@@ -87,7 +88,7 @@ impl Population {
                 "private" => out.extend_from_slice(&private),
                 "public" => out.extend_from_slice(&public),
                 "shared" => out.extend_from_slice(&shared),
-                "mid" => out.extend(mid.iter().flat_map(|mid| mid.to_digits())),
+                "mid" => position.write(out),
                 "channels" => {
                     let mut pair = [b':'; 65];
                     pair[..32].copy_from_slice(&private);
@@ -126,6 +127,7 @@ fn put_signed(target: &Target, text: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::options::TargetOptions;
+    use push_protocol::Mid;
     use push_protocol::channels::ChannelList;
     use push_protocol::query::Query;
 
@@ -133,9 +135,9 @@ mod tests {
         Target::new(&TargetOptions::from_words(arguments).unwrap()).unwrap()
     }
 
-    fn path(target: &Target, subscriber: u32, mid: Option<Mid>) -> String {
+    fn path(target: &Target, subscriber: u32, position: &Position) -> String {
         let mut out = Vec::new();
-        Population::new(7).write_target(target, &target.subscribe, subscriber, mid, &mut out);
+        Population::new(7).write_target(target, &target.subscribe, subscriber, position, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -143,7 +145,7 @@ mod tests {
     fn a_server_accepts_the_signed_channels() {
         let target = target(&["--key", "secret"]);
         let mid = Mid::new(1_795_406_332, 3072);
-        let path = path(&target, 5, Some(mid));
+        let path = path(&target, 5, &Position::Mid(mid));
         let (_, arguments) = path.split_once('?').unwrap();
         let query = Query::parse(arguments.as_bytes());
         assert_eq!((query.mid, query.binary), (Some(mid), true));
@@ -161,7 +163,7 @@ mod tests {
     fn templates_take_bare_ids() {
         let url = "ws://127.0.0.1:1/s?a={private}&b={public}&c={shared}&m={mid}&{other}";
         let target = target(&["--sub-template", url]);
-        let path = path(&target, 0, None);
+        let path = path(&target, 0, &Position::Nowhere);
         let hex =
             |stream| String::from_utf8(encode_id(&Population::new(7).channel(stream)).to_vec());
         assert!(path.starts_with(&format!("/s?a={}&b=", hex(1).unwrap())), "{path}");

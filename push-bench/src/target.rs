@@ -144,6 +144,11 @@ impl Target {
         })
     }
 
+    /// Whether the ids are ours, so that all that is kept can be asked for by the lowest.
+    pub fn has_mids(&self) -> bool {
+        self.has_history() && self.wire != Wire::Nchan
+    }
+
     /// Whether clients can return with the id of the last message they saw.
     pub fn has_history(&self) -> bool {
         self.wire != Wire::Raw && self.subscribe.path.contains("{mid}")

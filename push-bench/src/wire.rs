@@ -16,6 +16,9 @@ pub enum Wire {
     Text,
     /// The body alone, without an id.
     Raw,
+    /// The body behind what nchan's subprotocol `ws+meta.nchan` says of it, or in an answer with
+    /// nchan's headers.
+    Nchan,
 }
 
 impl Wire {
@@ -32,7 +35,7 @@ impl Wire {
                 },
                 &mut each,
             ),
-            Self::Raw => marked(payload, |_| None, &mut each),
+            Self::Raw | Self::Nchan => marked(payload, |_| None, &mut each),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What one subscriber's connection has been told, and where it stands.
 
-use push_protocol::Mid;
 use push_protocol::frame::Opcode;
 
 use super::Observer;
 use crate::net::http;
 use crate::net::websocket::{self, Control};
+use crate::position::{self, Position};
 use crate::wire::Wire;
 
 /// Where a connection stands.
@@ -35,7 +35,7 @@ pub(super) struct Session {
     /// What is not a whole frame or answer yet; empty almost always.
     pub(super) carry: Vec<u8>,
     /// The last message seen.
-    pub(super) mid: Option<Mid>,
+    pub(super) position: Position,
     pub(super) started: u64,
     /// A poll was answered and wants to be asked again.
     pub(super) ask_again: bool,
@@ -164,6 +164,12 @@ impl Session {
                     _ => End::Broken(format!("closed by the server: {code} {why}")),
                 });
             }
+            Opcode::Text | Opcode::Binary if self.wire == Wire::Nchan => {
+                let (position, body) =
+                    position::split_meta(payload).ok_or("a message of nchan without its id")?;
+                self.position = position;
+                self.messages(body, subscriber, now, observer);
+            }
             Opcode::Text | Opcode::Binary => self.messages(payload, subscriber, now, observer),
             _ => {}
         }
@@ -182,7 +188,14 @@ impl Session {
             return Ok(None);
         };
         match answer.status {
-            200 => self.messages(&answer.body, subscriber, now, observer),
+            200 => {
+                if self.wire == Wire::Nchan {
+                    let header = |name: &[u8]| http::header(answer.lines, name);
+                    self.position = position::of_headers(header(b"last-modified"), header(b"etag"))
+                        .ok_or("a poll of nchan was answered without an id")?;
+                }
+                self.messages(&answer.body, subscriber, now, observer);
+            }
             304 => {}
             status => {
                 let body = String::from_utf8_lossy(&answer.body);
@@ -203,11 +216,9 @@ impl Session {
         now: u64,
         observer: &mut impl Observer,
     ) {
-        let last = &mut self.mid;
+        let last = &mut self.position;
         let strangers = self.wire.messages(payload, |mid, stamp| {
-            if mid > *last {
-                *last = mid;
-            }
+            last.advance(mid);
             observer.message(subscriber, stamp, now);
         });
         if strangers > 0 {

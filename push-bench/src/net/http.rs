@@ -17,6 +17,8 @@ pub struct Malformed;
 pub struct Response<'a> {
     /// Its status.
     pub status: u16,
+    /// The lines of its head.
+    pub lines: &'a [u8],
     /// Its body.
     pub body: Cow<'a, [u8]>,
     /// Whether the connection can be used again.
@@ -80,7 +82,7 @@ pub fn response(data: &[u8]) -> Result<Option<Response<'_>>, Malformed> {
             None => return Ok(None),
         }
     };
-    Ok(Some(Response { status, body, keep_alive, len }))
+    Ok(Some(Response { status, lines, body, keep_alive, len }))
 }
 
 /// A body, and how many bytes it takes.

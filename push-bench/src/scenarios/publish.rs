@@ -74,7 +74,7 @@ pub fn publish(bench: &Bench, own: &Publish) -> Result<Report> {
         remarks: failed.remarks,
         ..Verdict::default()
     };
-    if bench.target.has_history() && bench.common.expiry > 0 && failed.refused == 0 {
+    if bench.target.has_mids() && bench.common.expiry > 0 && failed.refused == 0 {
         let step = (channels as usize / own.sample.max(1)).max(1);
         let sample = (0..channels).step_by(step).take(own.sample);
         read_back(bench, &mut engine, &counts, sample, &mut report.verdict)?;

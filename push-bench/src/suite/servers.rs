@@ -173,7 +173,7 @@ impl Rig {
         let nginx = self.nginx(number, Some(&module), &http, [public, internal])?;
         let listen = "?a={private}&b={public}&c={shared}&last_event_id={mid}";
         let mut options = format!(
-            "--name nchan --wire raw --sub-template http://{public}/sub{listen} \
+            "--name nchan --wire nchan --sub-template http://{public}/sub{listen} \
              --poll-template http://{public}/sub{listen} \
              --pub-template http://{internal}/pub?id={{channel}} --pids {}",
             nginx.pid(),
