@@ -101,6 +101,12 @@ bench-deps: deps
 bench-quick: bench-deps build ## all budgets in two minutes: pass or miss
 	@scripts/bench.sh quick
 
+#: anything: `make bench-instructions` writes its table instead of comparing
+UPDATE ?=
+.PHONY: bench-instructions
+bench-instructions: bench-deps ## instructions and allocations of the hot paths, against push-bench/instructions.md
+	@scripts/bench-instructions.sh $(if $(UPDATE),--update)
+
 .PHONY: bench-serve
 bench-serve: bench-deps build ## start what is compared, and tell how push-bench reaches it
 	@scripts/bench.sh serve

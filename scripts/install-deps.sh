@@ -35,6 +35,7 @@ bench)
     # nchan is what is compared with.
     need_command redis-server redis-server
     need_package libnginx-mod-nchan
+    need_command valgrind valgrind
     ;;
 *) die "usage: install-deps.sh run|test|bench" ;;
 esac

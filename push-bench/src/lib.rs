@@ -13,6 +13,7 @@
 //! | [`ledger`], [`latency`], [`processes`], [`report`] | what is counted, measured and shown |
 //! | [`scenarios`] | what is run |
 //! | [`suite`] | everything in turn, on servers that are set up for it |
+//! | [`paths`], [`instructions`] | hot paths alone, and what they take |
 //! | [`floor`] | the server to compare with |
 
 #![forbid(unsafe_code)]
@@ -21,10 +22,12 @@ pub mod engine;
 pub mod error;
 pub mod fleet;
 pub mod floor;
+pub mod instructions;
 pub mod latency;
 pub mod ledger;
 pub mod net;
 pub mod options;
+pub mod paths;
 pub mod population;
 pub mod position;
 pub mod processes;

@@ -40,6 +40,16 @@ pub enum Command {
     Floor(Floor),
     /// Everything in turn, on servers that are set up for it, side by side
     Suite(crate::suite::Options),
+    /// Count instructions and allocations of the hot paths by valgrind, and compare with a table
+    Instructions(crate::instructions::Options),
+    /// A hot path alone, so many times: what is counted
+    #[command(hide = true)]
+    Path {
+        /// Its name.
+        name: String,
+        /// How often.
+        count: u32,
+    },
 }
 
 /// A scenario's own options beside those of all.

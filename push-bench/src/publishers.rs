@@ -247,7 +247,7 @@ impl Publisher {
 }
 
 /// A `RequestBatch` with one message.
-fn batch(channel: push_protocol::ChannelId, body: &[u8], expiry: u32) -> Vec<u8> {
+pub(crate) fn batch(channel: push_protocol::ChannelId, body: &[u8], expiry: u32) -> Vec<u8> {
     let message = proto::IncomingMessage {
         receivers: vec![proto::Receiver {
             id: channel.to_vec(),

@@ -91,6 +91,8 @@ pub fn run(command: &Command) -> Result<bool> {
         Command::Reconnect(all) => each(all, |bench| reconnect::reconnect(bench, &all.own)),
         Command::Floor(own) => crate::floor::serve(own).map(|()| true),
         Command::Suite(own) => crate::suite::run(own),
+        Command::Instructions(own) => crate::instructions::run(own),
+        Command::Path { name, count } => crate::paths::run(name, *count).map(|()| true),
     }
 }
 
