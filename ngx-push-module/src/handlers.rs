@@ -55,7 +55,7 @@ pub struct Upgrade {
 
 /// A request has come, its body has not been read.
 pub fn content(request: &Request<'_>, location: &Location) -> Action {
-    if request.is_subrequest() || request.path() == Path::Other {
+    if request.is_subrequest() || request.path(location) == Path::Other {
         return not_found();
     }
     let Some(settings) = worker::settings(location) else {
@@ -67,7 +67,7 @@ pub fn content(request: &Request<'_>, location: &Location) -> Action {
         Role::Rest => publish::client_content(request, location),
         Role::Stat => publish::server_stats(request),
         #[cfg(feature = "test-echo")]
-        Role::Echo => sub::echo(request, settings),
+        Role::Echo => sub::echo(request, location, settings),
     }
 }
 

@@ -139,6 +139,9 @@ pub struct LocationConf {
     pub message_ttl: Option<u32>,
     /// `bx_push_max_queue`, bytes
     pub max_queue: Option<usize>,
+    /// Whether nginx chooses the location by something else than the beginning of the path: a
+    /// regular expression, a name.
+    pub by_pattern: bool,
     /// What it all amounts to, if this level has a role.
     pub location: Option<Rc<Location>>,
 }
@@ -174,8 +177,12 @@ impl LocationConf {
                 role.name()
             ));
         }
-        self.location =
-            Some(Rc::new(Location { role: *role, settings: self.settings(), id: Cell::new(None) }));
+        self.location = Some(Rc::new(Location {
+            role: *role,
+            settings: self.settings(),
+            by_pattern: self.by_pattern,
+            id: Cell::new(None),
+        }));
         Ok(())
     }
 
@@ -209,6 +216,8 @@ pub struct Location {
     pub role: Role,
     /// How.
     pub settings: Settings,
+    /// See [`LocationConf::by_pattern`].
+    pub by_pattern: bool,
     /// Its name in the worker's engine; given at the first request.
     pub id: Cell<Option<SettingsId>>,
 }

@@ -1,12 +1,13 @@
 //! Who gets what: channel lists, keys, receivers and history (PROTOCOL.md, sections 2, 7.3 and 11).
 
 use prost::Message as _;
-use push_tests::http1::{self, Request};
+use push_tests::http1::{self, Http1, Request};
+use push_tests::net::Endpoint;
 use push_tests::poll::{from_poll, poll};
 use push_tests::proto::{IncomingMessage, Receiver, RequestBatch};
 use push_tests::wait::soon;
-use push_tests::websocket::{Closed, Mode};
-use push_tests::{Channel, Key, Setup, TestResult, WebSocket, both_nginx, channel, matrix};
+use push_tests::websocket::{self, Closed, Mode};
+use push_tests::{Channel, Key, Setup, TestResult, WebSocket, both_nginx, channel, matrix, ports};
 
 matrix!(
     one_location_serves_both,
@@ -16,7 +17,7 @@ matrix!(
     four_workers_share_the_subscribers,
     a_slow_reader_harms_nobody_and_comes_back
 );
-both_nginx!(a_void_channel_list_is_refused, every_key_verifies);
+both_nginx!(a_void_channel_list_is_refused, every_key_verifies, blocks_keep_the_location);
 
 async fn one_location_serves_both(setup: Setup) -> TestResult {
     let host = setup.start()?;
@@ -53,6 +54,39 @@ async fn one_location_serves_both(setup: Setup) -> TestResult {
         assert_eq!(arrived.len(), 4);
         assert!(arrived.iter().all(|message| message.body == r#"{"a":1}"#), "{arrived:?}");
         assert!(arrived.iter().all(|message| message.mid == arrived[0].mid), "{arrived:?}");
+    }
+    Ok(())
+}
+
+/// `if` and `limit_except` within a location that is chosen by a regular expression, or by a path.
+async fn blocks_keep_the_location(mut setup: Setup) -> TestResult {
+    let address = ports::free();
+    let condition = "if ($http_origin) { add_header X-Origin $http_origin always; }";
+    let exception = "limit_except POST { allow all; }";
+    setup.conf.servers = format!(
+        "server {{
+    listen {address};
+    location ~* ^/(one|if)/pattern/ {{ bx_push sub; {condition} }}
+    location /if/path/ {{ bx_push sub; {condition} }}
+    location ~* ^/(one|except)/pattern/ {{ bx_push sub; {exception} }}
+    location /except/path/ {{ bx_push sub; {exception} }}
+}}"
+    );
+    let host = setup.start()?;
+    let channel = Channel::new();
+    for path in ["/if/Pattern/", "/if/path/", "/except/Pattern/", "/except/path/"] {
+        let target = format!("{path}?CHANNEL_ID={}", channel.signed_pair(&host.key));
+        for origin in [None, Some("http://other.example")] {
+            let mut handshake = websocket::handshake(&target);
+            if let Some(origin) = origin {
+                handshake = handshake.header("Origin", origin);
+            }
+            let mut client = Http1::connect(&Endpoint::clear(address)).await?;
+            let answer = client.request(&handshake).await?;
+            assert_eq!(answer.status, 101, "{path} {origin:?}: {answer:?}");
+            let told = origin.filter(|_| path.starts_with("/if/"));
+            assert_eq!(answer.header("X-Origin"), told, "{path}");
+        }
     }
     Ok(())
 }

@@ -13,7 +13,8 @@ use crate::ngx::request::{Method, Path, Request};
 pub fn content(request: &Request<'_>, location: &Location, settings: SettingsId) -> Action {
     if let Some(upgrade) = wants_upgrade(request) {
         let subscriber = || subscriber(request, location, settings);
-        return websocket(request, settings, upgrade, subscriber).unwrap_or_else(Action::Refuse);
+        return websocket(request, location, settings, upgrade, subscriber)
+            .unwrap_or_else(Action::Refuse);
     }
     match request.method() {
         Method::Get => match subscriber(request, location, settings) {
@@ -27,10 +28,10 @@ pub fn content(request: &Request<'_>, location: &Location, settings: SettingsId)
 
 /// A WebSocket without channels, whose location has it sent back what it says.
 #[cfg(feature = "test-echo")]
-pub fn echo(request: &Request<'_>, settings: SettingsId) -> Action {
+pub fn echo(request: &Request<'_>, location: &Location, settings: SettingsId) -> Action {
     match wants_upgrade(request) {
         Some(upgrade) => {
-            websocket(request, settings, upgrade, || None).unwrap_or_else(Action::Refuse)
+            websocket(request, location, settings, upgrade, || None).unwrap_or_else(Action::Refuse)
         }
         None => not_found(),
     }
@@ -53,6 +54,7 @@ fn wants_upgrade<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
 
 fn websocket(
     request: &Request<'_>,
+    location: &Location,
     settings: SettingsId,
     upgrade: &[u8],
     subscriber: impl FnOnce() -> Option<Subscriber>,
@@ -65,7 +67,7 @@ fn websocket(
         request.header("Sec-WebSocket-Key"),
         request.header("Sec-WebSocket-Version"),
     )?;
-    if request.path() != Path::Same {
+    if request.path(location) != Path::Same {
         return Err(Refusal::Path);
     }
     let subprotocol =

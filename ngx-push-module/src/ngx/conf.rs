@@ -178,6 +178,16 @@ impl<'a> Conf<'a> {
         self.core_location().is_some_and(|core| unsafe { core.as_ref() }.noname() != 0)
     }
 
+    /// Whether the location that is being merged is chosen by a regular expression or a name. Not
+    /// known of a block inside of it, which has the location's expression for its path.
+    fn is_pattern(&self) -> bool {
+        self.core_location().is_some_and(|core| {
+            // SAFETY: valid while the configuration is merged.
+            let core = unsafe { core.as_ref() };
+            !core.regex.is_null() || core.named() != 0
+        })
+    }
+
     /// What has to be changed in nginx's own settings of a location with a role.
     fn adjust_core(&self, conf: &LocationConf) {
         let Some(core) = self.core_location() else {
@@ -245,6 +255,7 @@ pub(super) unsafe fn merge(conf: &Conf<'_>, outer: *const c_void, level: *mut c_
     // SAFETY: two different levels' structures; nobody else looks at them during the callback.
     let (outer, level) =
         unsafe { (&*outer.cast::<LocationConf>(), &mut *level.cast::<LocationConf>()) };
+    level.by_pattern = conf.is_pattern();
     match level.inherit(outer, conf.is_block()) {
         Ok(()) => {
             conf.adjust_core(level);

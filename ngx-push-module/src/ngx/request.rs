@@ -102,12 +102,12 @@ impl<'a> Request<'a> {
 
     /// How the path relates to the location's. The raw path counts, as long as nothing was
     /// rewritten; where the location has no path (a regular expression, a name), nginx's choice.
-    pub fn path(&self) -> Path {
-        // SAFETY: the request lives.
-        let core = unsafe { core_location_of(self.r()) };
-        if !core.regex.is_null() || core.named() != 0 {
+    pub fn path(&self, location: &Location) -> Path {
+        if location.by_pattern {
             return Path::Same;
         }
+        // SAFETY: the request lives.
+        let core = unsafe { core_location_of(self.r()) };
         let path = if self.r().valid_unparsed_uri() == 0 {
             self.r().uri.as_bytes()
         } else {
