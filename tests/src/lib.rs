@@ -10,6 +10,7 @@
 //! | [`http1`], [`http2`], [`websocket`], [`poll`] | what a client says |
 //! | [`channel`], [`message`], [`proto`] | signing ids, reading messages: written anew here, so that a mistake of the server's own code cannot hide |
 //! | [`neighbour`] | a push-server 0.4.0 on the same Redis, as Redis sees it |
+//! | [`migrated`] | installations of push-server 0.4.0, moved by `push-sidecar migrate` |
 //! | [`replay`] | what was recorded from push-server 0.4.0, played against the module |
 //! | [`bystander`] | who must not notice what others do |
 //! | [`wait`], [`crowd`], [`memory`], [`latency`] | conditions, load and figures |
@@ -27,6 +28,7 @@ pub mod http2;
 pub mod latency;
 pub mod memory;
 pub mod message;
+pub mod migrated;
 pub mod neighbour;
 pub mod net;
 pub mod nginx;

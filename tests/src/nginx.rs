@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::process::{Process, children_of, read_log};
 use crate::tls::Certificate;
-use crate::{builds, ports, sidecar, wait};
+use crate::{builds, migrated, ports, sidecar, wait};
 
 /// Which nginx.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -246,6 +246,9 @@ http {{
         certificate.key_file.display(),
     )
     .expect("a string takes everything");
+    if migrated::everything() {
+        text = migrated::there_and_back(folder, nginx, &text)?;
+    }
     fs::write(folder.join("nginx.conf"), text)
 }
 
