@@ -165,6 +165,77 @@ fn the_old_installation_cannot_be_written_to() {
     assert_eq!(everything(root.path()), before);
 }
 
+/// The commands of a file's steps that handle files, below `root` instead of `/`.
+fn file_commands(steps: &str, root: &Path) -> String {
+    let handles =
+        |line: &&str| ["cp ", "install ", "mkdir ", "rm "].iter().any(|c| line.starts_with(c));
+    let root = root.to_str().expect("UTF-8");
+    let lines: Vec<_> = steps
+        .lines()
+        .filter(handles)
+        // Only root may give files away, and to a group that a test's machine may lack.
+        .map(|line| line.replace("-o root -g www-data ", ""))
+        .map(|line| {
+            line.replace(" /etc/", &format!(" {root}/etc/"))
+                .replace(" /var/", &format!(" {root}/var/"))
+        })
+        .collect();
+    lines.join("\n")
+}
+
+fn shell(folder: &Path, commands: &str) {
+    let output = Command::new("bash")
+        .args(["-euc", commands])
+        .current_dir(folder)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{commands}: {}", text(&output.stderr));
+}
+
+#[test]
+fn the_steps_switch_and_go_back_to_the_byte() {
+    let root = installation();
+    // A site as Debian has it: a link, which has to stay one.
+    let nginx = root.path().join("etc/nginx");
+    fs::create_dir_all(nginx.join("sites-available")).expect("made");
+    let available = nginx.join("sites-available/rtc");
+    fs::rename(nginx.join("bx/site_enabled/rtc.conf"), &available).expect("moved");
+    let enabled = nginx.join("bx/site_enabled/rtc.conf");
+    std::os::unix::fs::symlink("/etc/nginx/sites-available/rtc", &enabled).expect("a link");
+    let new = tempfile::tempdir().expect("a folder");
+    let output = migrate(root.path(), &["--write", new.path().to_str().expect("UTF-8")]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // In the test's folder the link has to lead there.
+    fs::remove_file(&enabled).expect("removed");
+    std::os::unix::fs::symlink(&available, &enabled).expect("a link");
+    let contents = || {
+        everything(&root.path().join("etc"))
+            .into_iter()
+            .map(|(path, (content, mode, _))| (path, content, mode))
+    };
+    let before: Vec<_> = contents().collect();
+    let steps = |name: &str| {
+        file_commands(&fs::read_to_string(new.path().join(name)).expect("read"), root.path())
+    };
+
+    // Somebody who is not sure does it twice.
+    shell(new.path(), &steps("SWITCH.md"));
+    shell(new.path(), &steps("SWITCH.md"));
+    for (path, (content, ..)) in everything(&new.path().join("etc")) {
+        let installed =
+            root.path().join("etc").join(path.strip_prefix(new.path().join("etc")).expect("below"));
+        assert_eq!(fs::read(&installed).expect("installed"), content, "{}", installed.display());
+    }
+    assert!(fs::symlink_metadata(&enabled).expect("there").is_symlink());
+    let key = fs::metadata(nginx.join("bx-push.key")).expect("installed");
+    assert_eq!(key.mode() & 0o777, 0o640);
+
+    shell(new.path(), &steps("ROLLBACK.md"));
+    assert_eq!(contents().collect::<Vec<_>>(), before);
+    assert!(!root.path().join("var/backups/bx-push").exists());
+    assert!(fs::symlink_metadata(&enabled).expect("there").is_symlink());
+}
+
 #[test]
 fn problems_end_it_with_a_status_and_without_files() {
     let root = installation();

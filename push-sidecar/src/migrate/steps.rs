@@ -1,6 +1,8 @@
 //! What an operator does with the files: `SWITCH.md` and `ROLLBACK.md`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::nginx::role::Role;
 use super::nginx::{Changes, shown};
@@ -28,16 +30,19 @@ pub fn switch(settings: &Settings, changes: &Changes, outputs: &[Output]) -> Str
         "# Switching to bx-push\n\n\
          Run this as root, in the folder of this file. Until step 4 nothing changes for anybody, and push-server keeps\n\
          running until step 6. The way back is in ROLLBACK.md. Read REPORT.txt first: what it calls dangerous, above all.\n\n\
-         ## 1. Keep what is there\n\n```sh\n",
+         ## 1. Keep what is there\n\nRunning this twice does no harm: what is kept is not replaced.\n\n```sh\n",
     );
     let replaced: Vec<_> = outputs.iter().filter(|output| output.replaces).collect();
     _ = writeln!(text, "mkdir -p -m 0700 {BACKUP}");
+    let kept = |output: &Output| format!("{BACKUP}{}", shown(&output.path));
+    let parent = |output: &&Output| Path::new(&kept(output)).parent().map(shown);
+    let folders: BTreeSet<String> = replaced.iter().filter_map(parent).collect();
+    for folder in folders {
+        _ = writeln!(text, "mkdir -p {}", quoted(&folder));
+    }
     for output in &replaced {
-        _ = writeln!(
-            text,
-            "cp -L --preserve=all --parents {} {BACKUP}/",
-            quoted(&shown(&output.path))
-        );
+        let (from, to) = (quoted(&shown(&output.path)), quoted(&kept(output)));
+        _ = writeln!(text, "cp -n -L --preserve=all {from} {to}");
     }
     text += "```\n\n## 2. Put the new files into their places\n\n```sh\n";
     for output in outputs {
@@ -156,6 +161,8 @@ pub fn rollback(outputs: &[Output]) -> String {
     {
         _ = writeln!(text, "rm -f {}", quoted(&shown(&output.path)));
     }
+    // A later switch begins with the files of that day.
+    _ = writeln!(text, "rm -rf {BACKUP}");
     text += "```\n\nNothing of push-server itself was changed, and what bx-push keeps in Redis beside its keys (bxpush:…) ends by itself.\n";
     text
 }
