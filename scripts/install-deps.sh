@@ -29,6 +29,8 @@ test)
     need_command redis-server redis-server
     need_command chromium chromium
     need_command php php-cli
+    # For the units: systemd-analyze.
+    need_command systemd-analyze systemd
     need_package php-curl
     ;;
 bench)

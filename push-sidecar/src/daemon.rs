@@ -10,7 +10,7 @@ use tokio::task::LocalSet;
 
 use crate::config::{Config, hide_password};
 use crate::exchange::Exchange;
-use crate::link_server::{self, ListenError, Socket};
+use crate::link_server::{self, ListenError, Peers, Socket};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
 use crate::store::{Events, Store, StoreError};
@@ -25,6 +25,9 @@ pub enum StartError {
     /// No socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A user that is not there.
+    #[error("socket_users: {0}")]
+    Users(String),
     /// The store's configuration is of no use.
     #[error("{0}")]
     Store(StoreError),
@@ -74,6 +77,7 @@ async fn serve<S: Store + 'static>(
         tracing::info!(socket = %config.socket.display(), "making the socket");
         Socket::bind(&config.socket, group)?
     };
+    let peers = Peers::named(&config.socket_users).map_err(StartError::Users)?;
     let _pid_file = PidFile::write(&config.pid_file)?;
     let exchange = Exchange::new(store, config.exchange_options());
     tokio::task::spawn_local(Rc::clone(&exchange).run(events));
@@ -82,7 +86,7 @@ async fn serve<S: Store + 'static>(
     notify(&[NotifyState::Ready]);
     tracing::info!("listening");
     tokio::select! {
-        () = link_server::serve(&socket.listener, &exchange) => {}
+        () = link_server::serve(&socket.listener, &peers, &exchange) => {}
         () = keep_house(&exchange) => {}
         _ = terminate.recv() => tracing::info!("SIGTERM, draining"),
         _ = interrupt.recv() => tracing::info!("SIGINT, draining"),

@@ -153,6 +153,18 @@ fn a_configuration_of_no_use_ends_it_with_a_message() {
 }
 
 #[test]
+fn a_folder_open_to_all_is_refused() {
+    let folder = TempDir::new().expect("a folder");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(folder.path(), open).expect("a mode");
+    let socket = folder.path().join("s");
+    let refused = output(&["serve", "--socket", socket.to_str().expect("text")]);
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && text.contains("writable for everybody"), "{text}");
+    assert!(!socket.exists());
+}
+
+#[test]
 fn a_second_one_on_the_same_socket_is_refused() {
     let daemon = Daemon::start(TempDir::new().expect("a folder"), None);
     let refused = output(&["serve", "--socket", daemon.socket().to_str().expect("text")]);

@@ -26,6 +26,13 @@ fn text<T: for<'a> From<&'a str>>(into: &mut T, value: &str) -> Result<(), Strin
     Ok(())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a setter")]
+fn list(into: &mut Vec<String>, value: &str) -> Result<(), String> {
+    let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+    *into = names.map(str::to_owned).collect();
+    Ok(())
+}
+
 fn format(into: &mut LogFormat, value: &str) -> Result<(), String> {
     *into = match value {
         "text" => LogFormat::Text,
@@ -49,6 +56,7 @@ macro_rules! keys {
 keys! {
     "socket" "BX_PUSH_SOCKET" text socket;
     "socket_group" "BX_PUSH_SOCKET_GROUP" text socket_group;
+    "socket_users" "BX_PUSH_SOCKET_USERS" list socket_users;
     "pid_file" "BX_PUSH_PID_FILE" text pid_file;
     "log.level" "BX_PUSH_LOG" text log.level;
     "log.format" "BX_PUSH_LOG_FORMAT" format log.format;

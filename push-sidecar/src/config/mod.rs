@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use environment::{KEYS, Key};
 
 use crate::exchange::ExchangeOptions;
+use crate::link_server::Peers;
 use crate::store::redis::{RedisOptions, Timing};
 
 /// Everything that can be set. `nginx-conf/push-sidecar.toml` explains each key.
@@ -22,6 +23,9 @@ pub struct Config {
     pub socket: PathBuf,
     /// The group that may connect, by name or number; empty: the process's own.
     pub socket_group: String,
+    /// The users whose processes may be workers, by name or number, besides root and this
+    /// process's own; `*`: whoever may connect.
+    pub socket_users: Vec<String>,
     /// Where the process id is written; empty: nowhere.
     pub pid_file: PathBuf,
     /// What is logged, and how.
@@ -110,6 +114,7 @@ impl Default for Config {
         Self {
             socket: "/run/push-server/push-sidecar.sock".into(),
             socket_group: String::new(),
+            socket_users: Peers::USUAL.map(str::to_owned).to_vec(),
             pid_file: PathBuf::new(),
             log: Log::default(),
             redis: Redis::default(),
@@ -259,6 +264,9 @@ impl Config {
         }
         if self.storage.channel_ttl == 0 || self.storage.online_ttl == 0 {
             return bad("storage.channel_ttl, storage.online_ttl", "must not be 0".into());
+        }
+        if let Err(problem) = Peers::named(&self.socket_users) {
+            return bad("socket_users", problem);
         }
         self.check_sizes()?;
         let schemes = ["unix:", "redis:", "rediss:", "redis+unix:"];

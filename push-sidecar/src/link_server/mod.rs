@@ -1,6 +1,7 @@
 //! The Unix socket that workers connect to.
 
 mod link;
+mod peers;
 mod socket;
 
 use std::rc::Rc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 
 pub use link::run as run_link;
+pub use peers::Peers;
 pub use socket::{ListenError, Socket};
 
 use crate::exchange::Exchange;
@@ -16,10 +18,18 @@ use crate::lean_socket::LeanSocket;
 use crate::store::Store;
 
 /// Accepts links, for ever; each runs as a task of its own.
-pub async fn serve<S: Store + 'static>(listener: &UnixListener, exchange: &Rc<Exchange<S>>) {
+pub async fn serve<S: Store + 'static>(
+    listener: &UnixListener,
+    peers: &Peers,
+    exchange: &Rc<Exchange<S>>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
+                if let Err(stranger) = peers.check(&stream) {
+                    tracing::error!("a connection to the socket is turned away: {stranger}");
+                    continue;
+                }
                 let exchange = Rc::clone(exchange);
                 tokio::task::spawn_local(async move {
                     match LeanSocket::new(stream) {

@@ -17,6 +17,12 @@ pub enum ListenError {
     /// A file that is no socket.
     #[error("{}: exists and is not a socket", .0.display())]
     NotASocket(PathBuf),
+    /// Whoever likes could put a socket of his own into its place.
+    #[error(
+        "{}: its folder is writable for everybody; give it one that only its user may write to (systemd: RuntimeDirectory=)",
+        .0.display()
+    )]
+    OpenFolder(PathBuf),
     /// No such group.
     #[error("socket_group: there is no group {0:?}")]
     NoGroup(String),
@@ -63,6 +69,9 @@ impl Socket {
         let gid =
             group.map(|group| group_id(group).ok_or_else(|| ListenError::NoGroup(group.into())));
         let gid = gid.transpose()?;
+        if open_to_all(path) {
+            return Err(ListenError::OpenFolder(path.to_owned()));
+        }
         clear(path)?;
         let listener = StdListener::bind(path).map_err(system("listen"))?;
         // Group first: with the mode set first, a group not meant to could connect for a moment.
@@ -88,6 +97,14 @@ impl Drop for Socket {
 fn adopt(listener: StdListener) -> io::Result<UnixListener> {
     listener.set_nonblocking(true)?;
     UnixListener::from_std(listener)
+}
+
+/// Whether everybody may remove or replace files beside the path.
+fn open_to_all(path: &Path) -> bool {
+    const STICKY_AND_OTHERS_WRITE: u32 = 0o1002;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs::metadata(folder.unwrap_or(Path::new(".")))
+        .is_ok_and(|folder| folder.permissions().mode() & STICKY_AND_OTHERS_WRITE == 0o0002)
 }
 
 /// Makes way for a new socket file.

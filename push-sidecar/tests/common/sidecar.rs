@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use push_sidecar::exchange::{Exchange, ExchangeOptions};
-use push_sidecar::link_server::{self, Socket};
+use push_sidecar::link_server::{self, Peers, Socket};
 use push_sidecar::store::memory::MemoryStore;
 use push_sidecar::store::redis::{RedisOptions, RedisStore, Timing};
 use push_sidecar::store::{Events, Store};
@@ -29,11 +29,12 @@ impl Sidecar {
         let listener = Socket::bind(&socket, None).expect("a socket");
         let exchange = Exchange::new(store, options);
         let running = Rc::clone(&exchange);
+        let peers = Peers::named(&[]).expect("this user");
         let tasks = vec![
             tokio::task::spawn_local(async move { running.run(events).await }),
             tokio::task::spawn_local(Rc::clone(&exchange).keep_presence()),
             tokio::task::spawn_local(async move {
-                link_server::serve(&listener.listener, &exchange).await;
+                link_server::serve(&listener.listener, &peers, &exchange).await;
             }),
         ];
         Self { socket, _folder: folder, tasks }
