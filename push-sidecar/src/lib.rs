@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`store`] | messages, queues, ids, announcements: in memory or in Redis |
 //! | [`sequencer`], [`router`] | announcements into one total order, and to the links. Pure |
-//! | [`catch_up`], [`channel_table`] | parts of it |
+//! | [`catch_up`], [`channel_table`], [`recent`] | parts of it |
 //! | [`presence`], [`crowd`] | online marks, too many connections. Pure |
 //! | [`exchange`], [`outbox`] | store, router and links brought together |
 //! | [`link_server`], [`lean_socket`] | the Unix socket and the links on it |
@@ -30,6 +30,7 @@ pub mod migrate;
 pub mod outbox;
 pub mod presence;
 pub mod random;
+pub mod recent;
 pub mod router;
 pub mod sequencer;
 pub mod store;

@@ -14,6 +14,7 @@ use push_protocol::{ChannelKey, Mid};
 
 use crate::channel_table::ChannelTable;
 pub use crate::channel_table::LinkId;
+use crate::recent::Recent;
 use crate::sequencer::{Gap, Millis, Sequencer};
 use crate::store::{Announced, StoreEvent};
 
@@ -76,6 +77,7 @@ pub struct Router<W> {
     next_link: LinkId,
     held: HeldLinks,
     waiters: BTreeMap<Mid, Vec<W>>,
+    recent: Recent,
     /// Reused: (link, index of the receiver).
     scratch: Vec<(LinkId, u32)>,
 }
@@ -91,6 +93,7 @@ impl<W> Router<W> {
             next_link: 0,
             held: HeldLinks { links: HashMap::default(), limit: held_limit },
             waiters: BTreeMap::new(),
+            recent: Recent::default(),
             scratch: Vec::new(),
         }
     }
@@ -98,6 +101,14 @@ impl<W> Router<W> {
     /// The last id passed on; `None` until the stream was whole for the first time.
     pub fn position(&self) -> Option<Mid> {
         self.sequencer.passed()
+    }
+
+    /// Whether it is known, without asking the store, that nothing between `after` and the position
+    /// was for these channels.
+    pub fn is_nothing_new(&self, channels: &[ChannelKey], after: Mid) -> bool {
+        self.sequencer.is_running()
+            && self.sequencer.has_passed(after)
+            && self.recent.is_nothing_new(channels, after)
     }
 
     /// Whether the announcement stream is whole.
@@ -205,8 +216,11 @@ impl<W> Router<W> {
         event: StoreEvent,
         outlet: &mut O,
     ) -> Option<Gap> {
-        let Self { table, sequencer, held, scratch, .. } = self;
-        let mut pass = |a, late| route(table, held, scratch, &a, late, outlet);
+        let Self { table, sequencer, held, recent, scratch, .. } = self;
+        let mut pass = |a: Announced, late| {
+            recent.saw(a.id, &a.receivers);
+            route(table, held, scratch, &a, late, outlet);
+        };
         let gap = match event {
             StoreEvent::Announced(announced) => {
                 sequencer.offer(now, announced, &mut pass);
@@ -216,7 +230,11 @@ impl<W> Router<W> {
                 sequencer.lost();
                 None
             }
-            StoreEvent::Restored { position } => sequencer.restored(position, &mut pass),
+            StoreEvent::Restored { position } => {
+                let gap = sequencer.restored(position, &mut pass);
+                recent.forget(position);
+                gap
+            }
             StoreEvent::GivenOut(upto) => {
                 sequencer.expect(now, upto);
                 None
@@ -244,8 +262,11 @@ impl<W> Router<W> {
         found: Vec<Announced>,
         outlet: &mut O,
     ) {
-        let Self { table, sequencer, held, scratch, .. } = self;
+        let Self { table, sequencer, held, recent, scratch, .. } = self;
+        // The store was asked about the channels of then.
+        recent.forget(gap.upto);
         sequencer.recovered(gap, found, &mut |a, late| {
+            recent.saw(a.id, &a.receivers);
             route(table, held, scratch, &a, late, outlet);
         });
         self.release(outlet);

@@ -87,6 +87,11 @@ impl Sequencer {
         self.state != State::Paused
     }
 
+    /// Whether nothing is missing, as far as is known.
+    pub fn is_running(&self) -> bool {
+        self.state == State::Running
+    }
+
     /// How many announcements are held.
     pub fn held(&self) -> usize {
         self.held.len()

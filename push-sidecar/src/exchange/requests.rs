@@ -118,6 +118,9 @@ impl<S: Store + 'static> Exchange<S> {
     /// `Recover`.
     pub async fn recover(&self, peer: Rc<Peer>, req: u32, after: Mid, channels: Vec<ChannelKey>) {
         self.live(&peer).await;
+        if self.nothing_new(&peer, req, after, &channels) {
+            return;
+        }
         let Ok(_slot) = peer.reads.acquire().await else {
             return;
         };
@@ -139,6 +142,17 @@ impl<S: Store + 'static> Exchange<S> {
                 peer.outbox.send(&ToWorker::RecoverEnd { req, ok: false, as_of: Mid::ZERO });
             }
         }
+    }
+
+    /// Answers a `Recover` at once, if it is known that there is nothing to recover.
+    fn nothing_new(&self, peer: &Peer, req: u32, after: Mid, channels: &[ChannelKey]) -> bool {
+        let state = self.state.borrow();
+        let known = state.router.is_nothing_new(channels, after);
+        if known {
+            let as_of = state.router.position().unwrap_or(Mid::ZERO);
+            peer.outbox.send(&ToWorker::RecoverEnd { req, ok: true, as_of });
+        }
+        known
     }
 
     /// `Newest`.
