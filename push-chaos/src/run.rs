@@ -39,7 +39,9 @@ pub async fn run(options: &Options) -> io::Result<Outcome> {
     if with_storm {
         let (line, wrong) = storm::run(options).await?;
         println!("{line}");
-        wrong.iter().for_each(|wrong| println!("  {wrong}"));
+        for wrong in &wrong {
+            println!("  {wrong}");
+        }
         sum.wrong.extend(wrong);
     }
     Ok(sum)

@@ -47,7 +47,13 @@ impl Daemon {
         command.env("BX_PUSH_LOG_FORMAT", "json").stderr(log);
         let daemon = Self { child: command.spawn().expect("it runs"), folder };
         let started = Instant::now();
-        while std::os::unix::net::UnixStream::connect(daemon.socket()).is_err() {
+        let is_up = || {
+            let pid = std::fs::read_to_string(daemon.folder.path().join("pid"));
+            // The pid file comes behind the socket.
+            pid.is_ok_and(|pid| pid.ends_with('\n'))
+                && std::os::unix::net::UnixStream::connect(daemon.socket()).is_ok()
+        };
+        while !is_up() {
             assert!(started.elapsed() < PATIENCE, "it does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }

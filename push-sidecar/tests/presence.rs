@@ -35,6 +35,14 @@ fn mark(server: &RedisServer, prefix: &str, n: u8) -> Option<i64> {
     (ttl != -2).then_some(ttl)
 }
 
+/// A mark that ends in the middle of a second, as nearly all do that are set for 130 s.
+fn set_as_a_reference_process(server: &RedisServer, n: u8) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let mut set = redis::cmd("SET");
+    set.arg(mark_of(n)).arg("1").arg("PXAT").arg((now + 130) * 1000 + 500);
+    set.exec(&mut server.connect()).expect("a mark");
+}
+
 fn mark_of(n: u8) -> Vec<u8> {
     [&b"channel:online:"[..], &[n; 16]].concat()
 }
@@ -100,10 +108,10 @@ fn a_mark_of_a_reference_process_outlives_our_last_connection() {
         let sidecar = Sidecar::redis_with(&server, without_grace());
         let mut worker = sidecar.worker(1).await;
         // Set before ours, and set behind ours.
-        server.connect().set_ex::<_, _, ()>(&mark_of(1)[..], "1", 130).expect("a mark");
+        set_as_a_reference_process(&server, 1);
         worker.subscribe(1, &[private(1), private(2), private(3)]).await;
         until("ours are set", async || mark(&server, "channel:online:", 3).is_some()).await;
-        server.connect().set_ex::<_, _, ()>(&mark_of(2)[..], "1", 130).expect("a mark");
+        set_as_a_reference_process(&server, 2);
         worker.send(&ToSidecar::Unsubscribe { channels: (1..=3).map(private).collect() }).await;
         until("ours are cleared", async || mark(&server, "channel:online:", 3).is_none()).await;
         let all = [private(1), private(2), private(3)];
