@@ -24,6 +24,8 @@ pub enum Fault {
     KillWorker,
     /// `kill -9` of Redis, which comes back with everything: its append-only file is synced always.
     KillRedis,
+    /// `kill -9` of the sidecar and of Redis, which come back in either order.
+    KillBoth,
     /// `nginx -s reload`.
     Reload,
     /// Redis cuts the subscription connections.
@@ -48,10 +50,11 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds, in the order of their trial.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::KillSidecar,
         Self::KillWorker,
         Self::KillRedis,
+        Self::KillBoth,
         Self::Reload,
         Self::KillPubsub,
         Self::Pause,
@@ -74,7 +77,7 @@ impl Fault {
         match self {
             Self::Reload => 50,
             Self::KillSidecar | Self::KillRedis | Self::KillPubsub | Self::KillWorker => 10,
-            Self::ScriptFlush | Self::LoseRedis | Self::FlushAll => 5,
+            Self::KillBoth | Self::ScriptFlush | Self::LoseRedis | Self::FlushAll => 5,
             Self::Pause | Self::Readonly | Self::Loading | Self::Refused => 4,
             Self::LogFull => 2,
         }
@@ -110,6 +113,7 @@ impl Fault {
                 block_in_place(|| host.sidecar.restart())
             }
             Self::KillWorker => kill_worker(host, random),
+            Self::KillBoth => kill_both(host, random, nth.is_multiple_of(2)).await,
             Self::Reload => host.nginx.reload(|_| ()).await,
             Self::LogFull => without_logs(host).await,
             _ => {
@@ -198,6 +202,21 @@ fn kill_worker(host: &mut Host, random: &mut Random) -> io::Result<()> {
         });
     });
     Ok(())
+}
+
+async fn kill_both(host: &mut Host, random: &mut Random, sidecar_first: bool) -> io::Result<()> {
+    host.sidecar.kill();
+    let redis = host.redis.as_mut().expect("the store is Redis");
+    redis.kill();
+    if sidecar_first {
+        block_in_place(|| host.sidecar.restart())?;
+        sleep(Duration::from_millis(random.below(600))).await;
+        block_in_place(|| redis.restart())
+    } else {
+        block_in_place(|| redis.restart())?;
+        sleep(Duration::from_millis(random.below(300))).await;
+        block_in_place(|| host.sidecar.restart())
+    }
 }
 
 /// Logs go nowhere while links and subscriptions break, which everybody wants to tell.
