@@ -97,6 +97,12 @@ test-asan: test-deps ## the end-to-end suites with the module and nginx under sa
 bench-deps: deps
 	@scripts/install-deps.sh bench
 
+#: options of push-bench suite, e.g. BENCH="--only fanout --rounds 5"
+BENCH ?=
+.PHONY: bench
+bench: bench-deps build ## measure everything against nchan and the limits, and write docs/performance.md
+	@scripts/bench.sh $(BENCH)
+
 .PHONY: bench-quick
 bench-quick: bench-deps build ## all budgets in two minutes: pass or miss
 	@scripts/bench.sh quick

@@ -69,8 +69,8 @@ pub struct Options {
     pub nchan: PathBuf,
 }
 
-/// Runs the plan. Returns whether every message arrived, once and in order; budgets that are missed
-/// are told, and no reason for an error: machines differ.
+/// Runs the plan. Returns whether every message arrived that this server took, once and in order;
+/// budgets that are missed are told, and no reason for an error: machines differ.
 pub fn run(options: &Options) -> Result<bool> {
     let rig = Rig::new(options)?;
     if options.serve {
@@ -111,7 +111,9 @@ pub fn run(options: &Options) -> Result<bool> {
             println!("{}: {remark}", measurement.name);
         }
     }
-    Ok(results.iter().all(|(_, figures)| figures.complaints.is_empty()))
+    // What others lose is for the page to tell.
+    let ours = results.iter().flat_map(|(_, figures)| &figures.complaints);
+    Ok(!ours.into_iter().any(|complaint| complaint.starts_with("push:")))
 }
 
 /// The rounds of a measurement, each with servers that were never used before: memory that was

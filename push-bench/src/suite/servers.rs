@@ -150,6 +150,8 @@ impl Rig {
             "{upstream}
              nchan_message_timeout 600s;
              nchan_message_buffer_length 100;
+             # By default it refuses what is more than 128 MB.
+             nchan_shared_memory_size 2g;
              server {{
                  listen {public};
                  location = /sub {{
