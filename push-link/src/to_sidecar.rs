@@ -77,6 +77,12 @@ pub enum ToSidecar {
         /// The channels.
         channels: Vec<ChannelKey>,
     },
+    /// Instead of `Hello`: an operator's question, one object of JSON. Answered by `ControlAnswer`,
+    /// behind which the connection ends.
+    Control {
+        /// The question.
+        request: String,
+    },
     /// Are you there? Answered by `Pong`.
     Ping,
     /// A private channel has more than one local connection, or had: how many now. A channel that
@@ -138,6 +144,7 @@ const CONNECTIONS: u8 = 10;
 const OLDEST_ANSWER: u8 = 11;
 const REPORT: u8 = 12;
 const SERVER_STATS: u8 = 13;
+const CONTROL: u8 = 14;
 
 impl ToSidecar {
     /// Appends the frame.
@@ -184,6 +191,7 @@ impl ToSidecar {
                 o.keys(channels);
             }),
             Self::Ping => frame(out, PING, |_| ()),
+            Self::Control { request } => frame(out, CONTROL, |o| o.text(request)),
             Self::Connections { channel, count, limit } => frame(out, CONNECTIONS, |o| {
                 o.key(channel);
                 o.put_u32_le(*count);
@@ -214,7 +222,7 @@ impl ToSidecar {
     /// alone: a later minor version may add some.
     pub fn decode(mut frame: Bytes) -> Result<Self, LinkError> {
         let kind = frame.u8().ok_or(LinkError::Length(0))?;
-        if !(HELLO..=SERVER_STATS).contains(&kind) {
+        if !(HELLO..=CONTROL).contains(&kind) {
             return Err(LinkError::Kind(kind));
         }
         Self::fields(kind, &mut frame).ok_or(LinkError::Field(kind))
@@ -255,6 +263,7 @@ impl ToSidecar {
                 limits: [f.u64()?, f.u64()?, f.u64()?, f.u64()?],
             },
             SERVER_STATS => Self::ServerStats { req: f.u32()? },
+            CONTROL => Self::Control { request: f.text()? },
             NEWEST => Self::Newest { req: f.u32()?, channels: f.keys()? },
             _ => Self::Ping,
         })

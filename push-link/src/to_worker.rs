@@ -125,6 +125,11 @@ pub enum ToWorker {
         /// A JSON array, one object a process (PROTOCOL.md, section 8.3).
         json: Bytes,
     },
+    /// Answer to `Control`.
+    ControlAnswer {
+        /// One object.
+        json: Bytes,
+    },
     /// Answer to `Newest`.
     NewestAnswer {
         /// The `Newest`'s.
@@ -149,6 +154,7 @@ const OLDEST: u8 = 140;
 const EVICT: u8 = 141;
 const REPORT_WANTED: u8 = 142;
 const SERVER_STATS_ANSWER: u8 = 143;
+const CONTROL_ANSWER: u8 = 144;
 
 /// The `Deliver` frame in front of `outgoing_len` bytes of `OutgoingMessage`, so that one encoded
 /// message can be sent to many links without being copied for each.
@@ -232,6 +238,7 @@ impl ToWorker {
                 o.put_u32_le(*req);
                 o.put_slice(json);
             }),
+            Self::ControlAnswer { json } => frame(out, CONTROL_ANSWER, |o| o.put_slice(json)),
             Self::NewestAnswer { req, id } => frame(out, NEWEST_ANSWER, |o| {
                 o.put_u32_le(*req);
                 o.mid(id.unwrap_or(Mid::ZERO));
@@ -243,7 +250,7 @@ impl ToWorker {
     /// alone: a later minor version may add some.
     pub fn decode(mut frame: Bytes) -> Result<Self, LinkError> {
         let kind = frame.u8().ok_or(LinkError::Length(0))?;
-        if !(WELCOME..=SERVER_STATS_ANSWER).contains(&kind) {
+        if !(WELCOME..=CONTROL_ANSWER).contains(&kind) {
             return Err(LinkError::Kind(kind));
         }
         Self::fields(kind, &mut frame).ok_or(LinkError::Field(kind))
@@ -300,6 +307,7 @@ impl ToWorker {
             SERVER_STATS_ANSWER => {
                 Self::ServerStatsAnswer { req: f.u32()?, json: std::mem::take(f) }
             }
+            CONTROL_ANSWER => Self::ControlAnswer { json: std::mem::take(f) },
             NEWEST_ANSWER => Self::NewestAnswer {
                 req: f.u32()?,
                 id: Some(f.mid()?).filter(|id| *id != Mid::ZERO),

@@ -57,6 +57,7 @@ fn to_sidecar() -> impl Strategy<Value = ToSidecar> {
             }
         ),
         any::<u32>().prop_map(|req| ToSidecar::ServerStats { req }),
+        ".{0,40}".prop_map(|request| ToSidecar::Control { request }),
         channels().prop_map(|channels| ToSidecar::Unsubscribe { channels }),
         mids().prop_map(|after| ToSidecar::Resume { after }),
         (any::<u32>(), mids(), channels()).prop_map(|(req, after, channels)| ToSidecar::Recover {
@@ -112,6 +113,7 @@ fn to_worker() -> impl Strategy<Value = ToWorker> {
         keys().prop_map(|channel| ToWorker::Evict { channel }),
         any::<u32>().prop_map(|req| ToWorker::ReportWanted { req }),
         (any::<u32>(), blob()).prop_map(|(req, json)| ToWorker::ServerStatsAnswer { req, json }),
+        blob().prop_map(|json| ToWorker::ControlAnswer { json }),
         Just(ToWorker::Pong),
     ]
 }

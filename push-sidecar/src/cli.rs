@@ -1,10 +1,12 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::control::{self, Answer, Question};
 use crate::migrate;
 
 /// Keeps channel state and message queues for the push module in nginx.
@@ -21,11 +23,50 @@ pub struct Cli {
 pub enum Command {
     /// Run in the foreground until SIGTERM or SIGINT.
     Serve(Options),
+    /// Ask the running daemon what works and what does not. Status 0: everything; 1: not
+    /// everything; 2: it cannot be asked.
+    Health(Health),
     /// Check the configuration and print it as it takes effect, passwords hidden.
     Config(Options),
     /// Read an installation of push-server 0.4.0, report what becomes of each setting, and write
     /// the new configuration into a folder.
     Migrate(migrate::command::Options),
+}
+
+/// Options of `health`.
+#[derive(Args, Debug)]
+pub struct Health {
+    /// Configuration file (TOML) of the daemon; without it defaults and the environment count.
+    #[arg(long, value_name = "FILE", env = "BX_PUSH_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The Unix socket that it listens on.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// One object of JSON instead of lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Health {
+    /// Asks, prints and tells the exit status.
+    pub fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
+        let options = Options { config: self.config, socket: self.socket, ..Options::default() };
+        let socket = options.effective()?.socket;
+        let report = match control::ask(&socket, Question::Health) {
+            Ok(Answer::Health(report)) => report,
+            Ok(Answer::Error(error)) => return Err(error.into()),
+            Err(error) => {
+                eprintln!("push-sidecar: {error}");
+                return Ok(ExitCode::from(2));
+            }
+        };
+        if self.json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else {
+            print!("{}", report.table());
+        }
+        Ok(ExitCode::from(u8::from(!report.is_healthy())))
+    }
 }
 
 /// What wins over the environment and the file.

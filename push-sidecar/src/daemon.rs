@@ -1,5 +1,6 @@
 //! The daemon from start to end.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -83,6 +84,18 @@ async fn serve<S: Store + 'static>(
     tokio::task::spawn_local(Rc::clone(&exchange).run(events));
     tokio::task::spawn_local(Rc::clone(&exchange).keep_presence());
     tokio::task::spawn_local(Rc::clone(&exchange).keep_statistics());
+    let watchdog = sd_notify::watchdog_enabled().is_some();
+    let told = RefCell::new(String::new());
+    tokio::task::spawn_local(Rc::clone(&exchange).watch(move |line| {
+        // A loop that turns is all that a restart could mend; Redis is not.
+        if watchdog {
+            notify(&[NotifyState::Watchdog]);
+        }
+        if *told.borrow() != line {
+            line.clone_into(&mut told.borrow_mut());
+            notify(&[NotifyState::Status(line)]);
+        }
+    }));
     notify(&[NotifyState::Ready]);
     tracing::info!("listening");
     tokio::select! {

@@ -9,6 +9,7 @@
 //! | [`exchange`], [`outbox`] | store, router and links brought together |
 //! | [`link_server`], [`lean_socket`] | the Unix socket and the links on it |
 //! | [`migrate`] | from push-server's files to ours |
+//! | [`health`], [`control`] | what works and what does not, and how operators ask |
 //! | [`config`], [`cli`], [`logging`], [`daemon`] | the program around it |
 //! | [`surroundings`], [`random`] | time of day, random bits |
 //!
@@ -20,9 +21,11 @@ pub mod catch_up;
 pub mod channel_table;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod crowd;
 pub mod daemon;
 pub mod exchange;
+pub mod health;
 pub mod lean_socket;
 pub mod link_server;
 pub mod logging;

@@ -9,7 +9,7 @@ use push_sidecar::{daemon, logging, migrate};
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("push-sidecar: {error}");
             ExitCode::FAILURE
@@ -17,8 +17,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
+        Command::Health(health) => return health.run(),
         Command::Serve(options) => {
             let config = options.effective()?;
             logging::init(&config.log);
@@ -29,5 +30,5 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             migrate::command::run(&options, &mut std::io::stdout().lock())?;
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

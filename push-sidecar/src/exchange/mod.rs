@@ -4,6 +4,7 @@
 //! Every change of the router and everything put on links happens in one uninterrupted step, so the
 //! order of frames on a link is the total order.
 
+mod control;
 mod online;
 mod peer;
 mod requests;
@@ -25,6 +26,7 @@ pub use peer::Peer;
 pub use statistics::Report;
 
 use crate::crowd::Crowds;
+use crate::health::Health;
 use crate::presence::Presence;
 use crate::router::{LinkId, Outlet, Router};
 use crate::sequencer::{Gap, Millis};
@@ -74,6 +76,9 @@ pub struct Exchange<S> {
     published: Notify,
     presence_changed: Notify,
     statistics: RefCell<statistics::Statistics>,
+    health: RefCell<Health>,
+    /// How late the event loop was at worst, lately.
+    lag: Cell<Duration>,
 }
 
 struct State {
@@ -137,6 +142,8 @@ impl<S: Store + 'static> Exchange<S> {
             published: Notify::new(),
             presence_changed: Notify::new(),
             statistics: RefCell::default(),
+            health: RefCell::default(),
+            lag: Cell::default(),
         })
     }
 

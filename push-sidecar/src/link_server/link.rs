@@ -44,6 +44,10 @@ pub async fn run<S: Store + 'static>(
             return;
         }
     };
+    if let ToSidecar::Control { request } = hello {
+        let json = exchange.control(&request).into();
+        return last_words(input, writing, &ToWorker::ControlAnswer { json }).await;
+    }
     let ToSidecar::Hello { versions, instance, pid, resume, software } = hello else {
         return refuse(input, writing, "a link begins with Hello").await;
     };
@@ -169,7 +173,9 @@ impl<S: Store + 'static> Link<S> {
     fn handle(&mut self, frame: ToSidecar) -> io::Result<()> {
         let (exchange, peer) = (Rc::clone(&self.exchange), Rc::clone(&self.peer));
         match frame {
-            ToSidecar::Hello { .. } => return Err(io::Error::other("a second Hello")),
+            ToSidecar::Hello { .. } | ToSidecar::Control { .. } => {
+                return Err(io::Error::other("a second first frame"));
+            }
             ToSidecar::Subscribe { seq, channels } => exchange.subscribe(&peer, seq, &channels),
             ToSidecar::Unsubscribe { channels } => exchange.unsubscribe(&peer, &channels),
             ToSidecar::Resume { after } => {
@@ -214,14 +220,24 @@ impl<S: Store + 'static> Link<S> {
 const REFUSING: Duration = Duration::from_secs(1);
 
 async fn refuse(
-    mut input: Input<impl AsyncRead + Unpin>,
-    mut stream: impl AsyncWrite + Unpin,
+    input: Input<impl AsyncRead + Unpin>,
+    stream: impl AsyncWrite + Unpin,
     reason: &str,
 ) {
     tracing::warn!(reason, "link refused");
-    let mut frame = Vec::new();
     let versions = Some(Versions::OURS);
-    ToWorker::Refused { reason: reason.to_owned(), versions }.encode(&mut frame);
+    let refused = ToWorker::Refused { reason: reason.to_owned(), versions };
+    last_words(input, stream, &refused).await;
+}
+
+/// Says this, and ends the connection.
+async fn last_words(
+    mut input: Input<impl AsyncRead + Unpin>,
+    mut stream: impl AsyncWrite + Unpin,
+    words: &ToWorker,
+) {
+    let mut frame = Vec::new();
+    words.encode(&mut frame);
     let told = async {
         stream.write_all(&frame).await?;
         stream.shutdown().await?;

@@ -13,6 +13,8 @@ use bytes::Bytes;
 use push_protocol::{ChannelKey, Mid};
 use tokio::sync::mpsc;
 
+use crate::health::Condition;
+
 /// How long a store remembers a publish's token and keeps messages that are not kept for history,
 /// so that a link or a subscription that broke can be made good. Seconds; several times as long as
 /// a worker goes on sending an unacknowledged publish.
@@ -201,6 +203,11 @@ pub trait Store {
         _over: Vec<String>,
     ) -> impl Future<Output = Result<(), StoreError>> {
         async { Ok(()) }
+    }
+
+    /// How the store does, part by part.
+    fn conditions(&self) -> Vec<Condition> {
+        Vec::new()
     }
 
     /// Called every few seconds, to free what is over.

@@ -173,7 +173,8 @@ impl Engine {
             ToWorker::ServerStatsAnswer { req, json } => {
                 self.server_stats_answer(host, req, Some(&json));
             }
-            ToWorker::Pong => {}
+            // The answer to somebody else's question.
+            ToWorker::Pong | ToWorker::ControlAnswer { .. } => {}
         }
         Ok(())
     }

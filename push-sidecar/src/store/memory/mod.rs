@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use push_protocol::{ChannelKey, Mid};
 use tokio::sync::mpsc;
 
+use crate::health::Condition;
+
 use super::{Caps, Events, History, Missed, PublishItem, Store, StoreError, StoreEvent, Token};
 use crate::surroundings::unix_time;
 use queues::{Queues, UnixMillis};
@@ -89,6 +91,10 @@ impl Store for MemoryStore {
 
     async fn online(&self, channels: &[ChannelKey]) -> Result<Vec<bool>, StoreError> {
         Ok(self.queues.borrow().online((self.clock)(), channels))
+    }
+
+    fn conditions(&self) -> Vec<Condition> {
+        vec![Condition::works("memory store", "messages are kept until the sidecar ends")]
     }
 
     fn housekeeping(&self) {

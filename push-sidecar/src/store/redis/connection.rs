@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, RedisError, Script as Hashed, ServerErrorKind, Value};
 use tokio::time::Instant;
 
+use super::condition::Watch;
 use super::dialer::{Dialer, Dialled};
 use crate::store::StoreError;
 
@@ -18,6 +20,7 @@ const DIAL_PAUSE: Duration = Duration::from_millis(100);
 pub struct Commands {
     dialer: Dialer,
     timeout: Duration,
+    watch: Rc<Watch>,
     state: RefCell<State>,
     dialling: tokio::sync::Mutex<()>,
 }
@@ -32,9 +35,9 @@ struct State {
 
 impl Commands {
     /// Does not dial yet. `timeout`: of a dial, and of a command from sending to answer.
-    pub fn new(dialer: Dialer, timeout: Duration) -> Self {
+    pub fn new(dialer: Dialer, timeout: Duration, watch: Rc<Watch>) -> Self {
         let state = RefCell::default();
-        Self { dialer, timeout, state, dialling: tokio::sync::Mutex::new(()) }
+        Self { dialer, timeout, watch, state, dialling: tokio::sync::Mutex::new(()) }
     }
 
     /// Sends a command.
@@ -66,7 +69,10 @@ impl Commands {
             polls += 1;
             sent.as_mut().poll(context)
         });
-        answer.await.and_then(Value::extract_error).map_err(|error| {
+        let answer = answer.await.and_then(Value::extract_error);
+        self.watch
+            .command(answer.as_ref().err().filter(|error| is_ill(error)).map(ToString::to_string));
+        answer.map_err(|error| {
             if breaks(&error) {
                 let mut state = self.state.borrow_mut();
                 if state.generation == generation {
@@ -100,6 +106,7 @@ impl Commands {
                 Ok((connection, state.generation))
             }
             Err(error) => {
+                self.watch.command(Some(error.to_string()));
                 let error = StoreError::Unavailable(format!("redis: {error}"));
                 state.failed = Some((Instant::now(), error.clone()));
                 Err(error)
@@ -143,6 +150,17 @@ fn breaks(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()
         || matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly))
+}
+
+/// Whether the error is a sign that Redis, or the way there, does not do its part.
+fn is_ill(error: &RedisError) -> bool {
+    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly};
+    breaks(error)
+        || matches!(
+            error.kind(),
+            ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly)
+                | ErrorKind::AuthenticationFailed
+        )
 }
 
 /// Nearly everything may pass by itself or be set right by an operator: loading, a failover, a full

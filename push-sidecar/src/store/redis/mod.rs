@@ -6,11 +6,13 @@
 //! | `layout` | keys and channels |
 //! | `dialer` | where connections come from |
 //! | `connection` | the command connection, errors |
+//! | `condition` | what of it works |
 //! | `publisher`, `publish.lua` | ids, storing, announcing: one atomic step |
 //! | `reading`, `history.lua` | histories, and what was missed |
 //! | `online`, `mark.lua`, `clear.lua` | online marks, beside those of running reference processes |
 //! | `subscription`, `position.lua` | the announcement stream |
 
+mod condition;
 mod connection;
 pub mod dialer;
 pub mod layout;
@@ -30,7 +32,9 @@ use tokio::task::JoinHandle;
 pub use subscription::Timing;
 
 use super::{Caps, Events, History, Missed, PublishItem, Store, StoreError, Token};
+use crate::health::Condition;
 use crate::random;
+use condition::Watch;
 use connection::{Commands, LuaScript};
 use dialer::Dialer;
 use publisher::{Floor, Publisher};
@@ -74,6 +78,9 @@ pub struct RedisStore {
     publisher: Rc<Publisher>,
     history: LuaScript,
     marks: online::Marks,
+    watch: Rc<Watch>,
+    /// How old the last probe may be.
+    patience: Duration,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -96,7 +103,9 @@ impl RedisStore {
         let database = dialer.database();
         let (events, receiver) = mpsc::unbounded_channel();
         let floor = Rc::new(Floor::default());
-        let commands = Rc::new(Commands::new(dialer.clone(), options.command_timeout));
+        let watch = Rc::new(Watch::new());
+        let commands =
+            Rc::new(Commands::new(dialer.clone(), options.command_timeout, Rc::clone(&watch)));
         let publisher = Rc::new(Publisher::new(
             Rc::clone(&commands),
             layout::announcement_channel(database, &uid),
@@ -109,6 +118,7 @@ impl RedisStore {
             commands: Rc::clone(&commands),
             uid,
             timing: options.timing,
+            watch: Rc::clone(&watch),
             floor,
             events,
         };
@@ -119,7 +129,8 @@ impl RedisStore {
         ];
         let history = LuaScript::new(include_str!("history.lua"));
         let marks = online::Marks::new(Rc::clone(&commands), database, options.online_ttl);
-        (Self { commands, publisher, history, marks, tasks }, receiver)
+        let patience = options.timing.probe_every + options.timing.probe_patience;
+        (Self { commands, publisher, history, marks, watch, patience, tasks }, receiver)
     }
 }
 
@@ -166,6 +177,10 @@ impl Store for RedisStore {
 
     async fn clear_online(&self, channels: &[ChannelKey]) -> Result<(), StoreError> {
         self.marks.clear(channels).await
+    }
+
+    fn conditions(&self) -> Vec<Condition> {
+        self.watch.conditions(self.patience)
     }
 
     async fn statistics(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {

@@ -4,7 +4,10 @@
 -- ARGV: 1 and 2 the floor (start date and counter of the last id the caller has seen; 0 0: none),
 -- 3 the probe channel, 4 the probe, 5 the log entry up to which the log may be trimmed, 6 seconds the
 -- log lives. The probe is published followed by ':', start date, '-', counter.
+-- Answers why Redis takes no writes, if it does not.
 local call = redis.call
+-- First: of a full Redis only the first write of a script is told.
+local written = redis.pcall('SET', 'bxpush:alive', '1', 'EX', '60')
 local floor_start, floor_counter = tonumber(ARGV[1]), tonumber(ARGV[2])
 local start = tonumber(call('GET', 'server:startdate') or '0')
 local counter = tonumber(call('GET', 'server:messagecounter') or '0')
@@ -27,4 +30,4 @@ call('PUBLISH', ARGV[3], ARGV[4] .. ':' .. position)
 -- A Redis that cannot be written to can still be listened to.
 redis.pcall('XTRIM', 'bxpush:log', 'MINID', '~', ARGV[5])
 redis.pcall('EXPIRE', 'bxpush:log', ARGV[6])
-return position
+return type(written) == 'table' and written.err or false

@@ -244,6 +244,14 @@ pub(super) async fn statistics(commands: &Commands) -> Result<Vec<(String, Vec<u
     pairs(commands.run(&command).await?)
 }
 
+/// A text, or nothing.
+pub(super) fn text(value: Value) -> Result<Option<String>, StoreError> {
+    match value {
+        Value::Nil => Ok(None),
+        value => Ok(Some(String::from_utf8_lossy(&bulk(value)?).into_owned())),
+    }
+}
+
 /// A set of texts; over RESP2 an array.
 pub(super) fn strings(value: Value) -> Result<Vec<String>, StoreError> {
     let members = match value {

@@ -19,10 +19,11 @@ use redis::aio::PubSub;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
+use super::condition::Watch;
 use super::connection::{Commands, LuaScript, ScriptArgs};
 use super::dialer::Dialer;
-use super::layout;
 use super::publisher::Floor;
+use super::{layout, reading};
 use crate::random::{self, Backoff};
 use crate::store::{Announced, RECOVERY_SECONDS, StoreError, StoreEvent};
 
@@ -49,6 +50,8 @@ pub struct Subscription {
     pub timing: Timing,
     /// Is told of every id seen.
     pub floor: Rc<Floor>,
+    /// Is told how it does.
+    pub watch: Rc<Watch>,
     /// Where the stream goes.
     pub events: UnboundedSender<StoreEvent>,
 }
@@ -64,6 +67,10 @@ impl Subscription {
         loop {
             let mut whole = false;
             let reason = self.session(&position, &mut whole).await;
+            self.watch.lost(&reason);
+            // No probe asks it meanwhile.
+            let commands = Rc::clone(&self.commands);
+            tokio::task::spawn_local(async move { reading::last_id(&commands).await });
             if whole {
                 backoff.reset();
                 silent = false;
@@ -154,12 +161,17 @@ impl Subscription {
         let keep = Duration::from_secs(RECOVERY_SECONDS);
         args.push(layout::log_entry(self.floor.before(keep)));
         args.push((2 * RECOVERY_SECONDS).to_string());
-        async move { commands.script(&script, &args).await.map(drop) }
+        let watch = Rc::clone(&self.watch);
+        async move {
+            watch.write(reading::text(commands.script(&script, &args).await?)?);
+            Ok(())
+        }
     }
 
     /// A probe came back.
     fn seen(&self, position: Mid, whole: &mut bool) {
         self.floor.saw(position);
+        self.watch.probe();
         let event = if *whole {
             StoreEvent::GivenOut(position)
         } else {
