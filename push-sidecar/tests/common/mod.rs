@@ -3,6 +3,8 @@
 
 pub mod redis_server;
 pub mod sidecar;
+pub mod silent_proxy;
+pub mod watched;
 pub mod worker;
 
 use std::future::Future;

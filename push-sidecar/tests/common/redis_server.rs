@@ -1,6 +1,6 @@
 //! A Redis of the test's own, on a Unix socket in a temporary folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,8 @@ impl RedisServer {
         server
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
     }
 
@@ -44,6 +45,11 @@ impl RedisServer {
             assert!(started.elapsed() < Duration::from_secs(10), "redis-server does not answer");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The folder that it saves to.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Ends the process; `save`: what it holds comes back with [`Self::launch`].

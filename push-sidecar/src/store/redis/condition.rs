@@ -11,7 +11,7 @@ use crate::health::Condition;
 pub struct Watch {
     /// Why the last command could not be carried out, if it was Redis' or the way's fault.
     commands: RefCell<Option<String>>,
-    /// Why Redis takes no writes.
+    /// Why Redis takes no writes, or why that is not known.
     writes: RefCell<Option<String>>,
     /// Why there is no subscription.
     subscription: RefCell<Option<String>>,
@@ -25,7 +25,7 @@ impl Watch {
         let not_yet = || RefCell::new(Some("not connected yet".to_owned()));
         Self {
             commands: not_yet(),
-            writes: RefCell::default(),
+            writes: not_yet(),
             subscription: not_yet(),
             seen: Cell::default(),
         }
@@ -39,7 +39,8 @@ impl Watch {
         }
     }
 
-    /// What came of the probe's write.
+    /// What came of the last write that was tried. A write that could not be tried proves nothing
+    /// good: what was true before the trouble is not told as true now.
     pub fn write(&self, problem: Option<String>) {
         *self.writes.borrow_mut() = problem;
     }
@@ -62,12 +63,19 @@ impl Watch {
             Some(problem) => Condition::fails(
                 "redis commands",
                 problem,
-                "see that Redis runs, that redis.url names it, and that this user may use its socket",
+                known_remedy(problem).unwrap_or(
+                    "see that Redis runs, that redis.url names it, and that this user may use its socket",
+                ),
             ),
         };
         let writes = match &*self.writes.borrow() {
             None => Condition::works("redis writes", "taken"),
-            Some(problem) => Condition::fails("redis writes", problem, remedy(problem)),
+            Some(problem) => Condition::fails(
+                "redis writes",
+                problem,
+                known_remedy(problem)
+                    .unwrap_or("it is tried on; see the other parts, and Redis' log"),
+            ),
         };
         let age = self.seen.get().map(|seen| seen.elapsed());
         let problem = match (&*self.subscription.borrow(), age) {
@@ -94,7 +102,7 @@ impl Watch {
     }
 }
 
-fn remedy(problem: &str) -> &'static str {
+fn known_remedy(problem: &str) -> Option<&'static str> {
     let remedies = [
         ("READONLY", "this Redis is a replica: point redis.url at its master"),
         ("ReadOnly", "this Redis is a replica: point redis.url at its master"),
@@ -102,7 +110,8 @@ fn remedy(problem: &str) -> &'static str {
         ("MISCONF", "Redis cannot save: look at its log and at its disk"),
         ("NOREPLICAS", "Redis waits for replicas: see min-replicas-to-write"),
         ("LOADING", "Redis reads its data; it takes a while"),
+        ("BusyLoading", "Redis reads its data; it takes a while"),
+        ("BUSY", "a script does not end: SCRIPT KILL ends it"),
     ];
-    let known = remedies.iter().find(|(name, _)| problem.contains(name));
-    known.map_or("look at Redis' log", |(_, remedy)| remedy)
+    remedies.iter().find(|(name, _)| problem.contains(name)).map(|(_, remedy)| *remedy)
 }

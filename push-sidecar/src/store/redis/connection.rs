@@ -152,15 +152,17 @@ fn breaks(error: &RedisError) -> bool {
         || matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly))
 }
 
-/// Whether the error is a sign that Redis, or the way there, does not do its part.
+/// Whether the error is a sign that Redis, or the way there, does not carry out commands. A Redis
+/// that takes no writes answers; that is another part's trouble.
 fn is_ill(error: &RedisError) -> bool {
-    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly};
-    breaks(error)
-        || matches!(
-            error.kind(),
-            ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly)
-                | ErrorKind::AuthenticationFailed
-        )
+    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown};
+    match error.kind() {
+        ErrorKind::Server(kind) => matches!(kind, BusyLoading | ClusterDown | MasterDown),
+        ErrorKind::AuthenticationFailed => true,
+        // A script that does not end: whatever is asked is answered with this.
+        ErrorKind::Extension => error.code() == Some("BUSY"),
+        _ => breaks(error),
+    }
 }
 
 /// Nearly everything may pass by itself or be set right by an operator: loading, a failover, a full

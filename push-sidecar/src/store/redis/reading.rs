@@ -51,6 +51,13 @@ pub async fn last_id(commands: &Commands) -> Result<Mid, StoreError> {
     Ok(if start == 0 { Mid::ZERO } else { Mid::new(start, counter) })
 }
 
+/// Writes what `position.lua` writes to see whether Redis takes it.
+pub(super) async fn write_alive(commands: &Commands) -> Result<(), StoreError> {
+    let mut command = Cmd::new();
+    command.arg("SET").arg("bxpush:alive").arg("1").arg("EX").arg("60");
+    commands.run(&command).await.map(drop)
+}
+
 /// Everything announced to the receivers in a stretch of ids: from the log of the last minute, and
 /// for ids that are not in it (older ones, a neighbour's) from the receivers' lists.
 pub async fn missed(

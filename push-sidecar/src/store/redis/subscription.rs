@@ -68,9 +68,12 @@ impl Subscription {
             let mut whole = false;
             let reason = self.session(&position, &mut whole).await;
             self.watch.lost(&reason);
-            // No probe asks it meanwhile.
-            let commands = Rc::clone(&self.commands);
-            tokio::task::spawn_local(async move { reading::last_id(&commands).await });
+            // No probe tries them meanwhile.
+            let (commands, watch) = (Rc::clone(&self.commands), Rc::clone(&self.watch));
+            tokio::task::spawn_local(async move {
+                let written = reading::write_alive(&commands).await;
+                watch.write(written.err().map(|error| error.to_string()));
+            });
             if whole {
                 backoff.reset();
                 silent = false;
@@ -163,8 +166,13 @@ impl Subscription {
         args.push((2 * RECOVERY_SECONDS).to_string());
         let watch = Rc::clone(&self.watch);
         async move {
-            watch.write(reading::text(commands.script(&script, &args).await?)?);
-            Ok(())
+            let answer = commands.script(&script, &args).await.and_then(reading::text);
+            let (written, probed) = match answer {
+                Ok(refusal) => (refusal, Ok(())),
+                Err(error) => (Some(error.to_string()), Err(error)),
+            };
+            watch.write(written);
+            probed
         }
     }
 
