@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -49,23 +50,28 @@ pub struct Health {
 
 impl Health {
     /// Asks, prints and tells the exit status.
-    pub fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
-        let options = Options { config: self.config, socket: self.socket, ..Options::default() };
-        let socket = options.effective()?.socket;
-        let report = match control::ask(&socket, Question::Health) {
-            Ok(Answer::Health(report)) => report,
-            Ok(Answer::Error(error)) => return Err(error.into()),
+    pub fn run(self) -> ExitCode {
+        match self.ask() {
+            Ok(healthy) => ExitCode::from(u8::from(!healthy)),
+            // Nothing is known then: not the status of "not everything works".
             Err(error) => {
                 eprintln!("push-sidecar: {error}");
-                return Ok(ExitCode::from(2));
+                ExitCode::from(2)
             }
-        };
-        if self.json {
-            println!("{}", serde_json::to_string(&report)?);
-        } else {
-            print!("{}", report.table());
         }
-        Ok(ExitCode::from(u8::from(!report.is_healthy())))
+    }
+
+    /// Prints how it does; answers whether everything works.
+    fn ask(self) -> Result<bool, Box<dyn std::error::Error>> {
+        let options = Options { config: self.config, socket: self.socket, ..Options::default() };
+        let socket = options.effective()?.socket;
+        let report = match control::ask(&socket, Question::Health, control::PATIENCE)? {
+            Answer::Health(report) => report,
+            Answer::Error(error) => return Err(error.into()),
+        };
+        let text = if self.json { serde_json::to_string(&report)? + "\n" } else { report.table() };
+        std::io::stdout().write_all(text.as_bytes())?;
+        Ok(report.is_healthy())
     }
 }
 

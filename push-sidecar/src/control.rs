@@ -4,6 +4,8 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use push_link::{Splitter, ToSidecar, ToWorker};
@@ -14,8 +16,8 @@ use crate::health::Report;
 /// The version of the questions; it is raised when one changes its meaning.
 pub const VERSION: u32 = 1;
 
-/// How long the daemon may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the daemon may take, from dialling to its whole answer.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What can be asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -70,6 +72,18 @@ pub enum AskError {
         /// What the system said.
         error: io::Error,
     },
+    /// Somebody listens, and does not answer.
+    #[error(
+        "{}: no answer within {} s; push-sidecar is stuck, stopped or starting: see its log, or restart it",
+        path.display(),
+        patience.as_secs_f32()
+    )]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// How long was waited.
+        patience: Duration,
+    },
     /// It answers something else.
     #[error("{}: {what}", path.display())]
     Odd {
@@ -80,12 +94,19 @@ pub enum AskError {
     },
 }
 
-/// Asks the daemon that listens there.
-pub fn ask(path: &Path, question: Question) -> Result<Answer, AskError> {
+/// Asks the daemon that listens there. All of it takes `patience` at most.
+pub fn ask(path: &Path, question: Question, patience: Duration) -> Result<Answer, AskError> {
     let odd = |what: String| AskError::Odd { path: path.to_owned(), what };
     let request = Versioned { version: VERSION, content: Ask { ask: question } };
     let request = serde_json::to_string(&request).map_err(|error| odd(error.to_string()))?;
-    let frame = exchange(path, request)
+    let (tell, told) = mpsc::channel();
+    let there = path.to_owned();
+    // A thread, since nothing else bounds dialling: where nobody accepts any more and the queue is
+    // full it takes for ever. Who waits in vain goes on without the thread.
+    thread::spawn(move || tell.send(exchange(&there, request)));
+    let frame = told
+        .recv_timeout(patience)
+        .map_err(|_| AskError::Silent { path: path.to_owned(), patience })?
         .map_err(|error| AskError::Unreachable { path: path.to_owned(), error })?;
     match frame {
         Some(ToWorker::ControlAnswer { json }) => {
@@ -104,8 +125,6 @@ pub fn ask(path: &Path, question: Question) -> Result<Answer, AskError> {
 
 fn exchange(path: &Path, request: String) -> io::Result<Option<ToWorker>> {
     let mut socket = UnixStream::connect(path)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
     let mut frame = Vec::new();
     ToSidecar::Control { request }.encode(&mut frame);
     socket.write_all(&frame)?;
@@ -134,5 +153,29 @@ mod tests {
         assert!(told(r#"{"version":2,"ask":"health"}"#).contains("asked in version 2"));
         assert!(told(r#"{"version":1,"ask":"weather"}"#).contains("not understood"));
         assert!(told("").contains("not understood"));
+    }
+
+    #[test]
+    fn whoever_does_not_answer_is_not_waited_for() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("s");
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        let patience = Duration::from_millis(200);
+        let ask = || ask(&path, Question::Health, patience).expect_err("no answer");
+        // The system takes the connection, nobody else does.
+        assert!(matches!(ask(), AskError::Silent { .. }));
+        // A byte now and then is no answer either: the time is for all of it.
+        thread::spawn(move || {
+            let (_waiting, _) = listener.accept().expect("the one before");
+            let (mut asker, _) = listener.accept().expect("this one");
+            // The length of a frame, and the frame so slowly that it takes 80 s.
+            let mut bytes = 4096_u32.to_le_bytes().into_iter().chain(std::iter::repeat(144));
+            while asker.write_all(&[bytes.next().expect("endless")]).is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let error = ask();
+        assert!(matches!(error, AskError::Silent { .. }), "{error}");
+        assert!(error.to_string().contains("no answer within 0.2 s"), "{error}");
     }
 }

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
-        Command::Health(health) => return health.run(),
+        Command::Health(health) => return Ok(health.run()),
         Command::Serve(options) => {
             let config = options.effective()?;
             logging::init(&config.log);

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::watched::{Daemon, program};
 use tempfile::TempDir;
 
@@ -30,4 +32,36 @@ fn who_is_not_there_cannot_be_asked() {
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("does push-sidecar run"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_asked_is_not_called_degraded() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("push-sidecar.toml");
+    std::fs::write(&file, "sokket = \"x\"\n").expect("written");
+    let output = program().arg("health").arg("--config").arg(&file).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("sokket"));
+}
+
+#[test]
+fn a_loop_that_does_not_turn_is_told() {
+    let daemon = Daemon::memory();
+    let _worker = daemon.worker();
+    daemon.healthy();
+    daemon.freeze(true);
+    // It reports every half second; the manager's patience ends after WatchdogSec.
+    daemon.falls_silent(Duration::from_millis(1_500));
+    let (status, text) = daemon.ask(&[]);
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("no answer within 5 s"), "{text}");
+
+    daemon.freeze(false);
+    // The loop knows how late it was, and forgets it.
+    daemon.told(|words| words.contains("WATCHDOG=1"));
+    let part = daemon.until("event loop", false);
+    assert!(part.detail.contains("CPU"), "{part:?}");
+    daemon.told(|words| words.contains("STATUS=degraded: event loop: "));
+    daemon.until("event loop", true);
+    daemon.told(|words| words.contains("STATUS=healthy"));
 }

@@ -151,6 +151,34 @@ impl Daemon {
         panic!("not told: {heard:?}");
     }
 
+    /// Waits until the service manager has heard nothing for so long; what was said before may
+    /// still be on its way.
+    pub fn falls_silent(&self, time: Duration) {
+        let started = Instant::now();
+        while let Ok(words) = self.notifications.recv_timeout(time) {
+            assert!(started.elapsed() < PATIENCE, "it goes on: {words}");
+        }
+    }
+
+    /// Stops its process as it stands, or lets it go on.
+    pub fn freeze(&self, frozen: bool) {
+        let signal = if frozen { "-STOP" } else { "-CONT" };
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").arg(signal).arg(pid).status().expect("it runs");
+        assert!(status.success());
+        // It is asked for, not done yet.
+        let state = || {
+            let path = format!("/proc/{}/stat", self.child.id());
+            let stat = std::fs::read_to_string(path).expect("it lives");
+            stat.rsplit_once(") ").expect("a name").1.starts_with('T')
+        };
+        let started = Instant::now();
+        while state() != frozen {
+            assert!(started.elapsed() < PATIENCE, "{signal} has no effect");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Says hello as a worker does, and stays.
     pub fn worker(&self) -> UnixStream {
         let mut socket = UnixStream::connect(self.socket()).expect("connected");
