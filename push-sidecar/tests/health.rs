@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::fs;
 use std::time::Duration;
 
 use common::watched::{Daemon, program};
+use push_sidecar::link_server::Socket;
 use tempfile::TempDir;
 
 #[test]
@@ -38,7 +40,7 @@ fn who_is_not_there_cannot_be_asked() {
 fn what_cannot_be_asked_is_not_called_degraded() {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("push-sidecar.toml");
-    std::fs::write(&file, "sokket = \"x\"\n").expect("written");
+    fs::write(&file, "sokket = \"x\"\n").expect("written");
     let output = program().arg("health").arg("--config").arg(&file).output().expect("it runs");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("sokket"));
@@ -64,4 +66,41 @@ fn a_loop_that_does_not_turn_is_told() {
     daemon.told(|words| words.contains("STATUS=degraded: event loop: "));
     daemon.until("event loop", true);
     daemon.told(|words| words.contains("STATUS=healthy"));
+}
+
+#[test]
+fn a_socket_that_nobody_finds_is_told() {
+    let daemon = Daemon::memory();
+    let _worker = daemon.worker();
+    daemon.until("socket", true);
+    daemon.healthy();
+    daemon.told(|words| words.contains("STATUS=healthy"));
+    let aside = daemon.socket().with_extension("aside");
+    fs::rename(daemon.socket(), &aside).expect("renamed");
+    // Who asks does not find it either, the service manager is told.
+    assert_eq!(daemon.ask(&[]).0, Some(2));
+    daemon.told(|words| words.contains("STATUS=degraded: socket: "));
+    fs::rename(&aside, daemon.socket()).expect("renamed");
+    daemon.told(|words| words.contains("STATUS=healthy"));
+    daemon.healthy();
+}
+
+#[test]
+fn a_socket_of_the_next_daemon_is_left_alone() {
+    common::run(async {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("s");
+        let first = Socket::bind(&path, None).expect("a socket");
+        let watch = first.watch();
+        assert_eq!(watch().problem, None);
+        fs::remove_file(&path).expect("removed");
+        assert!(watch().problem.is_some_and(|problem| problem.contains("No such file")));
+        let second = Socket::bind(&path, None).expect("a socket");
+        assert!(watch().problem.is_some_and(|problem| problem.contains("another process's")));
+        drop(first);
+        assert_eq!(watch().problem, None, "it was closed, which is no trouble");
+        assert!(path.exists() && second.watch()().problem.is_none());
+        drop(second);
+        assert!(!path.exists());
+    });
 }

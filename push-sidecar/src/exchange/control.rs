@@ -46,6 +46,11 @@ impl<S: Store + 'static> Exchange<S> {
         }
     }
 
+    /// Has a part of others told with its own; `look` is called every half second.
+    pub fn watch_also(&self, look: impl Fn() -> Condition + 'static) {
+        self.others.borrow_mut().push(Box::new(look));
+    }
+
     fn look(&self) {
         let mut conditions = self.store.conditions();
         let (links, channels) = self.size();
@@ -58,6 +63,7 @@ impl<S: Store + 'static> Exchange<S> {
                 "see that nginx runs with the module, and that bx_push_sidecar names this socket",
             )
         });
+        conditions.extend(self.others.borrow().iter().map(|look| look()));
         let lag = self.lag.get();
         conditions.push(if lag <= TOO_LATE {
             Condition::works("event loop", format!("{} ms late at worst", lag.as_millis()))

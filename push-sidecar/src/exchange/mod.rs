@@ -26,7 +26,7 @@ pub use peer::Peer;
 pub use statistics::Report;
 
 use crate::crowd::Crowds;
-use crate::health::Health;
+use crate::health::{Condition, Health};
 use crate::presence::Presence;
 use crate::router::{LinkId, Outlet, Router};
 use crate::sequencer::{Gap, Millis};
@@ -77,6 +77,8 @@ pub struct Exchange<S> {
     presence_changed: Notify,
     statistics: RefCell<statistics::Statistics>,
     health: RefCell<Health>,
+    /// Tell how parts do that are not the exchange's.
+    others: RefCell<Vec<Box<dyn Fn() -> Condition>>>,
     /// How late the event loop was at worst, lately.
     lag: Cell<Duration>,
 }
@@ -143,6 +145,7 @@ impl<S: Store + 'static> Exchange<S> {
             presence_changed: Notify::new(),
             statistics: RefCell::default(),
             health: RefCell::default(),
+            others: RefCell::default(),
             lag: Cell::default(),
         })
     }

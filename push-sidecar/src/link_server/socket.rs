@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use tokio::net::UnixListener;
+
+use crate::health::Condition;
 
 /// Why the socket cannot be had. Its text is the error message.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +48,33 @@ pub enum ListenError {
 pub struct Socket {
     /// The listener.
     pub listener: UnixListener,
-    file: Option<PathBuf>,
+    file: Option<Rc<File>>,
+}
+
+/// The socket's file, and which one it is: another process may put its own there.
+struct File {
+    path: PathBuf,
+    /// Device and inode. The system gives them to no other file as long as the socket is open.
+    identity: (u64, u64),
+}
+
+impl File {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+
+    /// What is the matter with it, if something is.
+    fn trouble(&self) -> Option<String> {
+        match identity(&self.path) {
+            Ok(identity) if identity == self.identity => None,
+            Ok(_) => Some(format!("{} is another process's now", self.path.display())),
+            Err(error) => Some(format!("{}: {error}", self.path.display())),
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 impl Socket {
@@ -81,15 +110,41 @@ impl Socket {
         fs::set_permissions(path, fs::Permissions::from_mode(0o660))
             .map_err(system("set the mode"))?;
         let listener = adopt(listener).map_err(system("listen"))?;
-        Ok(Self { listener, file: Some(path.to_owned()) })
+        let file = File::new(path).map_err(system("look at it"))?;
+        Ok(Self { listener, file: Some(Rc::new(file)) })
+    }
+
+    /// Tells, whenever it is called, whether workers can find the socket.
+    pub fn watch(&self) -> impl Fn() -> Condition + 'static {
+        let ours = self.file.is_some();
+        let file = self.file.as_ref().map(Rc::downgrade).unwrap_or_default();
+        move || {
+            let Some(file) = file.upgrade() else {
+                let how = if ours { "closed" } else { "the service manager's" };
+                return Condition::works(PART, how);
+            };
+            match file.trouble() {
+                None => Condition::works(PART, file.path.display().to_string()),
+                Some(trouble) => Condition::fails(
+                    PART,
+                    trouble,
+                    "workers that are linked stay, others cannot come: see who removes files there, and \
+                     restart push-sidecar",
+                ),
+            }
+        }
     }
 }
 
+/// The name in the report.
+const PART: &str = "socket";
+
 impl Drop for Socket {
     fn drop(&mut self) {
-        if let Some(path) = &self.file {
-            // It may have been removed by somebody else; there is nothing to do about it.
-            let _ = fs::remove_file(path);
+        // It may have been removed by somebody else; and what stands there now may be the socket of
+        // the next push-sidecar, which nobody would find any more.
+        if let Some(file) = self.file.as_ref().filter(|file| file.trouble().is_none()) {
+            let _ = fs::remove_file(&file.path);
         }
     }
 }
