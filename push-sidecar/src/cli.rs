@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::control::{self, Answer, Question};
 use crate::migrate;
+use crate::verbs::check;
 
 /// Keeps channel state and message queues for the push module in nginx.
 #[derive(Parser, Debug)]
@@ -29,6 +30,9 @@ pub enum Command {
     Health(Health),
     /// Check the configuration and print it as it takes effect, passwords hidden.
     Config(Options),
+    /// Look whether the daemon can work with what it is given: configuration, socket, Redis, nginx's
+    /// files. Status 0: nothing is wrong, warnings aside; 1: something is.
+    Check(check::Check),
     /// Read an installation of push-server 0.4.0, report what becomes of each setting, and write
     /// the new configuration into a folder.
     Migrate(migrate::command::Options),
@@ -108,5 +112,17 @@ impl Options {
         }
         config.check()?;
         Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn options_do_not_get_into_each_others_way() {
+        Cli::command().debug_assert();
     }
 }

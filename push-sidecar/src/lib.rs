@@ -10,6 +10,7 @@
 //! | [`link_server`], [`lean_socket`] | the Unix socket and the links on it |
 //! | [`migrate`] | from push-server's files to ours |
 //! | [`health`], [`control`] | what works and what does not, and how operators ask |
+//! | [`verbs`] | what operators type |
 //! | [`config`], [`cli`], [`logging`], [`daemon`] | the program around it |
 //! | [`surroundings`], [`random`] | time of day, random bits |
 //!
@@ -38,3 +39,4 @@ pub mod router;
 pub mod sequencer;
 pub mod store;
 pub mod surroundings;
+pub mod verbs;

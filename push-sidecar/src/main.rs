@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use push_sidecar::cli::{Cli, Command};
+use push_sidecar::verbs::check;
 use push_sidecar::{daemon, logging, migrate};
 
 fn main() -> ExitCode {
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
         Command::Health(health) => return Ok(health.run()),
+        Command::Check(options) => return check::run(options),
         Command::Serve(options) => {
             let config = options.effective()?;
             logging::init(&config.log);

@@ -11,7 +11,7 @@ use tokio::net::UnixListener;
 
 pub use link::run as run_link;
 pub use peers::Peers;
-pub use socket::{ListenError, Socket};
+pub use socket::{ListenError, Socket, group_id, open_to_all};
 
 use crate::exchange::Exchange;
 use crate::lean_socket::LeanSocket;

@@ -39,6 +39,11 @@ impl Peers {
         Ok(Self { allowed: Some(allowed) })
     }
 
+    /// Whether that user's processes may be workers.
+    pub fn includes(&self, uid: u32) -> bool {
+        self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&uid))
+    }
+
     /// Whether the other end may be a worker; if not, who it is.
     pub fn check(&self, stream: &UnixStream) -> Result<(), String> {
         let Some(allowed) = &self.allowed else { return Ok(()) };

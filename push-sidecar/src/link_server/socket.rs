@@ -155,7 +155,7 @@ fn adopt(listener: StdListener) -> io::Result<UnixListener> {
 }
 
 /// Whether everybody may remove or replace files beside the path.
-fn open_to_all(path: &Path) -> bool {
+pub fn open_to_all(path: &Path) -> bool {
     const STICKY_AND_OTHERS_WRITE: u32 = 0o1002;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     fs::metadata(folder.unwrap_or(Path::new(".")))
@@ -181,7 +181,7 @@ fn clear(path: &Path) -> Result<(), ListenError> {
 }
 
 /// A group's number, by number or by name from the local group file.
-fn group_id(group: &str) -> Option<u32> {
+pub fn group_id(group: &str) -> Option<u32> {
     if let Ok(id) = group.parse() {
         return Some(id);
     }

@@ -102,7 +102,8 @@ impl Watch {
     }
 }
 
-fn known_remedy(problem: &str) -> Option<&'static str> {
+/// What to do about an error of Redis, as far as its text tells.
+pub fn known_remedy(problem: &str) -> Option<&'static str> {
     let remedies = [
         ("READONLY", "this Redis is a replica: point redis.url at its master"),
         ("ReadOnly", "this Redis is a replica: point redis.url at its master"),

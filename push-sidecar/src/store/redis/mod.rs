@@ -29,6 +29,7 @@ use redis::{Client, Cmd};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+pub use condition::known_remedy;
 pub use subscription::Timing;
 
 use super::{Caps, Events, History, Missed, PublishItem, Store, StoreError, Token};
@@ -72,6 +73,17 @@ impl Default for RedisOptions {
     }
 }
 
+/// Reads the address; nobody is dialled yet.
+pub fn client(url: &str) -> Result<Client, StoreError> {
+    let client =
+        Client::open(url).map_err(|error| StoreError::Refused(format!("redis url: {error}")))?;
+    if url.starts_with("rediss:") {
+        // Fails only if one is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    Ok(client)
+}
+
 /// See the module.
 pub struct RedisStore {
     commands: Rc<Commands>,
@@ -88,13 +100,7 @@ impl RedisStore {
     /// Checks the URL and starts the store's tasks on the current `LocalSet`; Redis need not be
     /// there yet.
     pub fn open(options: &RedisOptions) -> Result<(Self, Events), StoreError> {
-        let client = Client::open(options.url.as_str())
-            .map_err(|error| StoreError::Refused(format!("redis url: {error}")))?;
-        if options.url.starts_with("rediss:") {
-            // Fails only if one is installed already.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        Ok(Self::with_dialer(Dialer::Address(Rc::new(client)), options))
+        Ok(Self::with_dialer(Dialer::Address(Rc::new(client(&options.url)?)), options))
     }
 
     /// The same on connections of any kind; the options' URL does not count.
