@@ -239,7 +239,7 @@ fn nginx_is_compared() {
     assert_eq!(status, 0, "{findings:?}");
     assert!(findings.iter().all(|finding| finding.level == Level::Ok), "{findings:?}");
 
-    // The folder is the tester's alone.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("set");
     let (status, findings) = told("user nobody; http { bx_push_sidecar unix:SOCKET; }");
     assert_eq!(status, 1);
     is(&findings, "socket for nginx", Level::Error, "it may not enter", "chmod o+x");
