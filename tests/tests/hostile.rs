@@ -36,6 +36,11 @@ const P99: Duration = Duration::from_millis(100);
 /// More than what is limited: allocators keep some of what they are given back.
 const SLACK: u64 = 24 << 20;
 
+/// Whether nginx runs under sanitizers: slower by far, and it keeps what was freed for a while.
+fn is_sanitized() -> bool {
+    std::env::var_os("ASAN_OPTIONS").is_some()
+}
+
 fn start(mut setup: Setup, http: &str) -> io::Result<Host> {
     setup.conf.http = http.into();
     setup.conf.publishing = "keepalive_requests 1000000; client_body_timeout 1s;".into();
@@ -46,7 +51,8 @@ fn start(mut setup: Setup, http: &str) -> io::Result<Host> {
 async fn unharmed(what: &str, bystander: Bystander) -> io::Result<()> {
     let latency = bystander.end().await?;
     println!("{what}: {latency}");
-    assert!(latency.percentile(99) < P99, "{what}: {latency}");
+    let bound = if is_sanitized() { 20 * P99 } else { P99 };
+    assert!(latency.percentile(99) < bound, "{what}: {latency}");
     Ok(())
 }
 
@@ -120,7 +126,7 @@ async fn readers_that_stop_are_cut_off(setup: Setup) -> TestResult {
     unharmed("readers that stop", bystander).await?;
     let grown = peak.saturating_sub(before);
     println!("memory has grown by {grown} bytes");
-    assert!(grown < (4 << 20) + SLACK, "memory has grown by {grown} bytes");
+    assert!(is_sanitized() || grown < (4 << 20) + SLACK, "memory has grown by {grown} bytes");
     assert!(host.nginx.error_log().contains("bx_push_max_queue_total is 4194304"));
     drop(stalled);
     let (crowded, slow) = (counted(&mut host, "crowded"), counted(&mut host, "slow"));
@@ -183,7 +189,7 @@ async fn floods_of_frames_are_held_back(setup: Setup) -> TestResult {
     }
     let grown = peak.saturating_sub(before);
     println!("memory has grown by {grown} bytes");
-    assert!(grown < SLACK, "memory has grown by {grown} bytes");
+    assert!(is_sanitized() || grown < SLACK, "memory has grown by {grown} bytes");
     assert!(counted(&mut host, "postponed") > 0);
     assert_eq!(counted(&mut host, "malformed"), 0);
     Ok(())
@@ -441,7 +447,7 @@ async fn bombs_are_refused(setup: Setup) -> TestResult {
 
     unharmed("bombs", bystander).await?;
     let grown = worker_memory(&host).saturating_sub(before);
-    assert!(grown < SLACK, "memory has grown by {grown} bytes");
+    assert!(is_sanitized() || grown < SLACK, "memory has grown by {grown} bytes");
     Ok(())
 }
 
