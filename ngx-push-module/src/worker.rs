@@ -332,6 +332,9 @@ pub fn deferred() {
 pub fn run() {
     if enter(|w| w.engine.run(&mut w.host)) == Some(true) {
         post(Task::Run);
+        // Single messages also need the sidecar and Redis, which may share this core and get it
+        // only when the scheduler takes it away from a worker that never sleeps meanwhile.
+        std::thread::yield_now();
     }
 }
 

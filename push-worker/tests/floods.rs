@@ -167,6 +167,7 @@ fn what_waits_for_many_counts_once() {
     }
     for counter in 1..=10 {
         world.deliver(counter, &[private(1)]);
+        world.run();
     }
     let counters = world.engine.counters();
     assert_eq!(counters.crowded, 0);
