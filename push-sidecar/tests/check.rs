@@ -147,7 +147,7 @@ fn a_configuration_that_is_wrong_is_all_that_is_told() {
         fs::write(&file, text).expect("written");
         let (status, findings) = check(&["--config", path(&file), "--before-start"]);
         assert_eq!((status, findings.len()), (1, 1), "{findings:?}");
-        is(&findings, "configuration", Level::Error, told, "docs/sidecar.md");
+        is(&findings, "configuration", Level::Error, told, "docs/en/sidecar.md");
     }
     let (status, findings) = check(&["--config", path(&folder.path().join("none"))]);
     assert_eq!(status, 1);

@@ -1,5 +1,5 @@
 //! What `push-sidecar health` and systemd are told of Redis: the part that fails, by name, within the
-//! time that docs/sidecar.md gives, and that it works again.
+//! time that docs/en/sidecar.md gives, and that it works again.
 
 mod common;
 

@@ -297,7 +297,7 @@ fn help_tells_every_option() {
         "--force",
     ] {
         assert!(told.contains(option), "{told}");
-        let docs = fs::read_to_string(samples().join("../../docs/sidecar.md")).expect("docs");
-        assert!(docs.contains(&format!("`{option}")), "docs/sidecar.md does not tell {option}");
+        let docs = fs::read_to_string(samples().join("../../docs/en/sidecar.md")).expect("docs");
+        assert!(docs.contains(&format!("`{option}")), "docs/en/sidecar.md does not tell {option}");
     }
 }

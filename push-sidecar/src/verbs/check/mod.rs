@@ -54,7 +54,7 @@ fn look(options: Check) -> std::io::Result<Findings> {
     let config = match options.daemon.effective() {
         Ok(config) => config,
         Err(error) => {
-            let remedy = "mend it; docs/sidecar.md and nginx-conf/push-sidecar.toml explain each key. Nothing else was looked at";
+            let remedy = "mend it; docs/en/sidecar.md and nginx-conf/push-sidecar.toml explain each key. Nothing else was looked at";
             findings.error("configuration", read, error.to_string(), remedy);
             return Ok(findings);
         }
