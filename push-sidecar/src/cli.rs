@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::control::{self, Answer, Question};
 use crate::migrate;
-use crate::verbs::check;
+use crate::verbs::{check, listen, publish, sign};
 
 /// Keeps channel state and message queues for the push module in nginx.
 #[derive(Parser, Debug)]
@@ -33,6 +33,14 @@ pub enum Command {
     /// Look whether the daemon can work with what it is given: configuration, socket, Redis, nginx's
     /// files. Status 0: nothing is wrong, warnings aside; 1: something is.
     Check(check::Check),
+    /// Sign channels as a portal does, and print the value of `CHANNEL_ID`.
+    Sign(sign::Sign),
+    /// Publish a message as a portal does. Status 0: it was taken; 1: refused; 2: nobody could be
+    /// asked.
+    Publish(publish::Publish),
+    /// Print what subscribers of channels get, a line a message. Status 0: as many as asked for, or
+    /// the time is over; 1: the time is over with fewer; 2: no connection, or it was closed.
+    Listen(listen::Listen),
     /// Read an installation of push-server 0.4.0, report what becomes of each setting, and write
     /// the new configuration into a folder.
     Migrate(migrate::command::Options),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use push_sidecar::cli::{Cli, Command};
-use push_sidecar::verbs::check;
+use push_sidecar::verbs::{check, listen, publish, sign};
 use push_sidecar::{daemon, logging, migrate};
 
 fn main() -> ExitCode {
@@ -22,6 +22,10 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
         Command::Health(health) => return Ok(health.run()),
         Command::Check(options) => return check::run(options),
+        // Status 1 of these two means an answer.
+        Command::Publish(options) => return Ok(or_unknown(publish::run(&options))),
+        Command::Listen(options) => return Ok(or_unknown(listen::run(&options))),
+        Command::Sign(options) => return sign::run(&options),
         Command::Serve(options) => {
             let config = options.effective()?;
             logging::init(&config.log);
@@ -33,4 +37,12 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Status 2 for what could not even be tried.
+fn or_unknown(result: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("push-sidecar: {error}");
+        ExitCode::from(2)
+    })
 }

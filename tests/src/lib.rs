@@ -13,6 +13,7 @@
 //! | [`migrated`] | installations of push-server 0.4.0, moved by `push-sidecar migrate` |
 //! | [`replay`] | what was recorded from push-server 0.4.0, played against the module |
 //! | [`bystander`] | who must not notice what others do |
+//! | [`verb`] | what operators type |
 //! | [`wait`], [`crowd`], [`memory`], [`latency`] | conditions, load and figures |
 //!
 //! The suites want `make build vendored demo` to have run; see [`builds`].
@@ -40,6 +41,7 @@ pub mod redis;
 pub mod replay;
 pub mod sidecar;
 pub mod tls;
+pub mod verb;
 pub mod wait;
 pub mod websocket;
 

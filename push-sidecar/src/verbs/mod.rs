@@ -3,11 +3,25 @@
 //! | module | what |
 //! |---|---|
 //! | [`check`] | whether the daemon can work with what it is given |
+//! | [`sign`], [`publish`], [`listen`] | what a portal and its browsers do, for scripts |
 //! | [`findings`] | what is told line by line, for people and for programs. Pure |
-//! | [`nginx_conf`] | what nginx's files say of all this |
+//! | [`nginx_conf`], [`sites`] | what nginx's files say of all this |
+//! | [`keys`] | where a security key is read |
+//! | [`client`] | connections, requests, WebSockets, messages |
 //! | [`access`] | who may connect to a socket |
 
 pub mod access;
 pub mod check;
+pub mod client;
 pub mod findings;
+pub mod keys;
+pub mod listen;
 pub mod nginx_conf;
+pub mod publish;
+pub mod sign;
+pub mod sites;
+
+/// For a verb that talks to somebody.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

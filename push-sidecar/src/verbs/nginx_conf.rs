@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::keys::KeySource;
 use crate::migrate::files::Files;
 use crate::migrate::finding::Findings as Problems;
 use crate::migrate::nginx::tree::{Tree, Visit};
@@ -19,12 +20,18 @@ pub struct Location {
     pub listens: Vec<String>,
     /// Whether one of them has TLS.
     pub tls: bool,
+    /// Those that have it.
+    pub tls_listens: Vec<String>,
     /// Its server's first name.
     pub server_name: String,
     /// Whether `allow` or `deny` stand around it.
     pub guarded: bool,
     /// Where it stands.
     pub place: String,
+    /// The keys that hold here; the first signs.
+    pub keys: Vec<KeySource>,
+    /// `bx_push_signature_algorithm`, if it is given.
+    pub algorithm: Option<String>,
 }
 
 /// See the module.
@@ -94,9 +101,12 @@ fn location(tree: &Tree, visit: Visit<'_, '_>) -> Location {
         path: String::new(),
         listens: Vec::new(),
         tls: false,
+        tls_listens: Vec::new(),
         server_name: String::new(),
         guarded: false,
         place: tree.place(visit.source, visit.directive).to_string(),
+        keys: Vec::new(),
+        algorithm: None,
     };
     for (source, parent) in visit.parents {
         if parent.name == "location" {
@@ -104,6 +114,7 @@ fn location(tree: &Tree, visit: Visit<'_, '_>) -> Location {
             found.path = if plain { parent.args.last().cloned() } else { None }.unwrap_or_default();
         }
         let is_server = parent.name == "server";
+        let mut keys = Vec::new();
         tree.walk_block(*source, parent, |inner| {
             if inner.parents.len() > 1 {
                 return;
@@ -111,15 +122,28 @@ fn location(tree: &Tree, visit: Visit<'_, '_>) -> Location {
             match &inner.directive.name[..] {
                 "listen" if is_server => {
                     found.listens.push(inner.directive.arg().to_owned());
-                    found.tls |= inner.directive.args.iter().any(|arg| arg == "ssl");
+                    if inner.directive.args.iter().any(|arg| arg == "ssl") {
+                        found.tls = true;
+                        found.tls_listens.push(inner.directive.arg().to_owned());
+                    }
                 }
                 "server_name" if is_server => {
                     inner.directive.arg().clone_into(&mut found.server_name);
                 }
                 "allow" | "deny" => found.guarded = true,
+                "bx_push_security_key" | "bx_push_security_key_file" => {
+                    keys.push(KeySource::of(tree, inner));
+                }
+                "bx_push_signature_algorithm" => {
+                    found.algorithm = Some(inner.directive.arg().to_owned());
+                }
                 _ => {}
             }
         });
+        // As nginx does: keys of an inner level replace those of the outer one.
+        if !keys.is_empty() {
+            found.keys = keys;
+        }
     }
     if found.listens.is_empty() {
         found.listens.push("80".into());
