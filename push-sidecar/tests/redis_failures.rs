@@ -90,6 +90,24 @@ fn a_killed_subscription_comes_back_with_a_position() {
     });
 }
 
+#[test]
+fn publishes_share_the_connection_of_the_announcements_and_do_without() {
+    let server = RedisServer::start();
+    run(async {
+        let (store, mut events) = RedisStore::open(&options(&server)).expect("a store");
+        whole(&mut events).await;
+        for seq in 0..3 {
+            publish(&store, 2 * seq).await.expect("stored");
+            let subscriber: String = server.query(&[b"CLIENT", b"LIST", b"TYPE", b"pubsub"]);
+            assert!(subscriber.contains("cmd=evalsha"), "{subscriber}");
+            server.query::<i64>(&[b"CLIENT", b"KILL", b"TYPE", b"pubsub"]);
+            lost(&mut events).await;
+            publish(&store, 2 * seq + 1).await.expect("stored over the other connection");
+            whole(&mut events).await;
+        }
+    });
+}
+
 /// The connection is open and silent: only a probe that does not come tells.
 #[test]
 fn a_subscription_that_hears_nothing_is_given_up() {

@@ -1,4 +1,4 @@
-//! The wire of Redis (RESP2).
+//! The wire of Redis: RESP2, and of RESP3 what a subscriber gets.
 
 /// An answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,6 +15,8 @@ pub enum Reply {
     Error(String),
     /// Several.
     Array(Vec<Reply>),
+    /// What a subscriber gets unasked (RESP3).
+    Push(Vec<Reply>),
 }
 
 impl Reply {
@@ -43,13 +45,17 @@ impl Reply {
             }
             Self::Status(word) => out.extend_from_slice(format!("+{word}\r\n").as_bytes()),
             Self::Error(error) => out.extend_from_slice(format!("-{error}\r\n").as_bytes()),
-            Self::Array(replies) => {
-                out.extend_from_slice(format!("*{}\r\n", replies.len()).as_bytes());
-                for reply in replies {
-                    reply.encode(out);
-                }
-            }
+            Self::Array(replies) => several(b'*', replies, out),
+            Self::Push(replies) => several(b'>', replies, out),
         }
+    }
+}
+
+fn several(kind: u8, replies: &[Reply], out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(format!("{}\r\n", replies.len()).as_bytes());
+    for reply in replies {
+        reply.encode(out);
     }
 }
 

@@ -134,7 +134,7 @@ fn to_lua(lua: &Lua, reply: &Reply) -> mlua::Result<Value> {
         Reply::Bulk(bytes) => Value::String(lua.create_string(bytes)?),
         Reply::Status(word) => table_of(lua, "ok", word)?,
         Reply::Error(error) => table_of(lua, "err", error)?,
-        Reply::Array(replies) => {
+        Reply::Array(replies) | Reply::Push(replies) => {
             let values: Vec<Value> =
                 replies.iter().map(|reply| to_lua(lua, reply)).collect::<mlua::Result<_>>()?;
             Value::Table(lua.create_sequence_from(values)?)

@@ -176,6 +176,10 @@ impl Redis {
         match &*name {
             "SUBSCRIBE" | "PSUBSCRIBE" => return self.subscribe(id, &name, rest, out),
             "CLIENT" => out.put(&Reply::OK),
+            "HELLO" => {
+                assert_eq!(rest.first().map(Vec::as_slice), Some(&b"3"[..]), "asked for RESP3");
+                out.put(&Reply::Array(Vec::new()));
+            }
             "EVAL" | "EVALSHA" => {
                 let reply = if name == "EVAL" {
                     self.scripts.borrow_mut().run_text(&rest[0], &rest[1..])
@@ -205,7 +209,7 @@ impl Redis {
         for name in names {
             let kind = if pattern { "psubscribe" } else { "subscribe" };
             let replies = vec![Reply::bulk(kind), Reply::bulk(&name[..]), Reply::Int(1)];
-            out.put(&Reply::Array(replies));
+            out.put(&Reply::Push(replies));
         }
     }
 
@@ -223,7 +227,7 @@ impl Redis {
                     let message = [Reply::bulk("message"), Reply::bulk(&channel[..])];
                     client
                         .out
-                        .put(&Reply::Array([&message[..], &[Reply::bulk(&payload[..])]].concat()));
+                        .put(&Reply::Push([&message[..], &[Reply::bulk(&payload[..])]].concat()));
                 }
                 for pattern in &client.patterns {
                     let stem = pattern.strip_suffix(b"*").unwrap_or(pattern);
@@ -234,7 +238,7 @@ impl Redis {
                         self.world.count("announcement dropped");
                         continue;
                     }
-                    client.out.put(&Reply::Array(vec![
+                    client.out.put(&Reply::Push(vec![
                         Reply::bulk("pmessage"),
                         Reply::bulk(&pattern[..]),
                         Reply::bulk(&channel[..]),

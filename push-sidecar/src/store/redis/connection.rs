@@ -1,4 +1,6 @@
-//! The command connection: one, pipelined, dialled again when it breaks.
+//! The command connection: one, pipelined, dialled again when it breaks. Publishes go over the
+//! connection of the announcements instead while there is one: Redis then writes what it announces
+//! and what it answers together, and both are read at once.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -31,6 +33,17 @@ struct State {
     /// Tells whose connection broke.
     generation: u64,
     failed: Option<(Instant, StoreError)>,
+    /// The connection of the announcements.
+    lent: Option<Dialled>,
+    /// Tells which one that is.
+    loans: u64,
+}
+
+/// One of the connections at one time: who finds it broken takes none away that came later.
+#[derive(Clone, Copy)]
+enum Line {
+    Own(u64),
+    Lent(u64),
 }
 
 impl Commands {
@@ -40,55 +53,109 @@ impl Commands {
         Self { dialer, timeout, watch, state, dialling: tokio::sync::Mutex::new(()) }
     }
 
+    /// Publishes may go over this connection until it breaks or is taken back.
+    pub fn lend(&self, connection: &Dialled) {
+        let mut state = self.state.borrow_mut();
+        state.loans += 1;
+        state.lent = Some(connection.clone());
+    }
+
+    /// Ends that.
+    pub fn take_back(&self) {
+        self.state.borrow_mut().lent = None;
+    }
+
     /// Sends a command.
     pub async fn run(&self, command: &Cmd) -> Result<Value, StoreError> {
-        self.attempt(command).await.map_err(|error| match error {
-            Failure::Dial(error) => error,
-            Failure::Command(error) => classify(&error),
-        })
+        let (own, line) = self.connection().await?;
+        self.attempt(own, line, command).await.map_err(Failure::into_error)
     }
 
     /// Runs a script by its hash, and with its text where Redis does not have it (yet, or any more).
     pub async fn script(&self, script: &LuaScript, args: &ScriptArgs) -> Result<Value, StoreError> {
-        match self.attempt(&args.command("EVALSHA", &script.hash)).await {
-            Err(Failure::Command(error))
-                if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) =>
-            {
-                self.run(&args.command("EVAL", script.text)).await
-            }
-            Err(Failure::Command(error)) => Err(classify(&error)),
-            Err(Failure::Dial(error)) => Err(error),
-            Ok(value) => Ok(value),
+        let (own, line) = self.connection().await?;
+        self.script_on(own, line, script, args).await
+    }
+
+    /// The same over the connection that is lent, if one is.
+    pub async fn script_beside_announcements(
+        &self,
+        script: &LuaScript,
+        args: &ScriptArgs,
+    ) -> Result<Value, StoreError> {
+        match self.lent() {
+            Some((lent, line)) => self.script_on(lent, line, script, args).await,
+            None => self.script(script, args).await,
         }
     }
 
-    async fn attempt(&self, command: &Cmd) -> Result<Value, Failure> {
-        let (mut dialled, generation) = self.connection().await.map_err(Failure::Dial)?;
+    async fn script_on(
+        &self,
+        dialled: Dialled,
+        line: Line,
+        script: &LuaScript,
+        args: &ScriptArgs,
+    ) -> Result<Value, StoreError> {
+        let hashed = args.command("EVALSHA", &script.hash);
+        let answer = match self.attempt(dialled.clone(), line, &hashed).await {
+            Err(Failure::Command(error))
+                if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) =>
+            {
+                self.attempt(dialled, line, &args.command("EVAL", script.text)).await
+            }
+            answer => answer,
+        };
+        answer.map_err(Failure::into_error)
+    }
+
+    async fn attempt(
+        &self,
+        mut dialled: Dialled,
+        line: Line,
+        command: &Cmd,
+    ) -> Result<Value, Failure> {
         let (mut sent, mut polls) = (pin!(dialled.connection.send_packed_command(command)), 0);
         let answer = poll_fn(|context| {
             polls += 1;
             sent.as_mut().poll(context)
         });
         let answer = answer.await.and_then(Value::extract_error);
-        self.watch
-            .command(answer.as_ref().err().filter(|error| is_ill(error)).map(ToString::to_string));
+        match (&answer, line) {
+            // The announcements' trouble, and told as such.
+            (Err(error), Line::Lent(_)) if breaks(error) => {}
+            (answer, _) => {
+                let ill = answer.as_ref().err().filter(|error| is_ill(error));
+                self.watch.command(ill.map(ToString::to_string));
+            }
+        }
         answer.map_err(|error| {
             if breaks(&error) {
-                let mut state = self.state.borrow_mut();
-                if state.generation == generation {
-                    state.connection = None;
-                }
+                self.give_up(line);
                 // An answer takes another task's turn. Without it the command went nowhere: the
                 // connection had ended before.
                 if polls == 1 {
-                    return Failure::Dial(StoreError::Unavailable(format!("redis: {error}")));
+                    return Failure::Unsent(StoreError::Unavailable(format!("redis: {error}")));
                 }
             }
             Failure::Command(error)
         })
     }
 
-    async fn connection(&self) -> Result<(Dialled, u64), StoreError> {
+    fn give_up(&self, line: Line) {
+        let mut state = self.state.borrow_mut();
+        match line {
+            Line::Own(generation) if state.generation == generation => state.connection = None,
+            Line::Lent(loan) if state.loans == loan => state.lent = None,
+            Line::Own(_) | Line::Lent(_) => {}
+        }
+    }
+
+    fn lent(&self) -> Option<(Dialled, Line)> {
+        let state = self.state.borrow();
+        Some((state.lent.clone()?, Line::Lent(state.loans)))
+    }
+
+    async fn connection(&self) -> Result<(Dialled, Line), StoreError> {
         if let Some(open) = self.open() {
             return open;
         }
@@ -103,7 +170,7 @@ impl Commands {
             Ok(connection) => {
                 state.connection = Some(connection.clone());
                 state.failed = None;
-                Ok((connection, state.generation))
+                Ok((connection, Line::Own(state.generation)))
             }
             Err(error) => {
                 self.watch.command(Some(error.to_string()));
@@ -114,10 +181,10 @@ impl Commands {
         }
     }
 
-    fn open(&self) -> Option<Result<(Dialled, u64), StoreError>> {
+    fn open(&self) -> Option<Result<(Dialled, Line), StoreError>> {
         let state = self.state.borrow();
         if let Some(connection) = &state.connection {
-            return Some(Ok((connection.clone(), state.generation)));
+            return Some(Ok((connection.clone(), Line::Own(state.generation))));
         }
         let (at, error) = state.failed.as_ref()?;
         (at.elapsed() < DIAL_PAUSE).then(|| Err(error.clone()))
@@ -139,9 +206,17 @@ impl LuaScript {
 }
 
 enum Failure {
-    /// Nothing was sent.
-    Dial(StoreError),
+    Unsent(StoreError),
     Command(RedisError),
+}
+
+impl Failure {
+    fn into_error(self) -> StoreError {
+        match self {
+            Self::Unsent(error) => error,
+            Self::Command(error) => classify(&error),
+        }
+    }
 }
 
 /// Whether the connection is of no more use. After a timeout too: whatever made one command hang

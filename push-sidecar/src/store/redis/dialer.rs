@@ -6,10 +6,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisConnectionInfo, RedisResult};
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ProtocolVersion, PushInfo, RedisConnectionInfo,
+    RedisResult,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -43,40 +47,55 @@ impl Dialer {
 
     /// A connection for commands. `limit`: of dialling, and of each command from sending to answer.
     pub(super) async fn commands(&self, limit: Duration) -> RedisResult<Dialled> {
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(limit));
+        self.dial(limit, config, ProtocolVersion::RESP2).await
+    }
+
+    /// A connection for commands and subscriptions, and what comes of the latter. `limit`: of
+    /// dialling; `patience`: of each command.
+    pub(super) async fn subscription(
+        &self,
+        limit: Duration,
+        patience: Duration,
+    ) -> RedisResult<(Dialled, UnboundedReceiver<PushInfo>)> {
+        let (pushes, receiver) = unbounded_channel();
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limit))
-            .set_response_timeout(Some(limit));
+            .set_response_timeout(Some(patience))
+            .set_push_sender(pushes);
+        Ok((self.dial(limit, config, ProtocolVersion::RESP3).await?, receiver))
+    }
+
+    async fn dial(
+        &self,
+        limit: Duration,
+        config: AsyncConnectionConfig,
+        protocol: ProtocolVersion,
+    ) -> RedisResult<Dialled> {
+        let config = config.set_connection_timeout(Some(limit));
         let dialled = async {
             match self {
                 Self::Address(client) => {
                     let info = client.get_connection_info();
+                    let redis = info.redis_settings().clone().set_protocol(protocol);
                     let ConnectionAddr::Unix(path) = info.addr() else {
+                        let client = Client::open(info.clone().set_redis_settings(redis))?;
                         let dialled = client.get_multiplexed_async_connection_with_config(&config);
                         return Ok(Dialled { connection: dialled.await?, _driver: None });
                     };
                     let socket = LeanSocket::new(UnixStream::connect(path).await?)?;
-                    Dialled::on(socket, info.redis_settings(), config).await
+                    Dialled::on(socket, &redis, config).await
                 }
                 Self::Streams(open) => {
-                    Dialled::on(open().await?, &RedisConnectionInfo::default(), config).await
+                    let redis = RedisConnectionInfo::default().set_protocol(protocol);
+                    Dialled::on(open().await?, &redis, config).await
                 }
             }
         };
         timeout(limit, dialled).await.map_err(io::Error::from)?
     }
-
-    /// A connection for the subscription.
-    pub(super) async fn subscription(&self) -> RedisResult<PubSub> {
-        match self {
-            Self::Address(client) => client.get_async_pubsub().await,
-            Self::Streams(open) => {
-                PubSub::new(&RedisConnectionInfo::default(), open().await?).await
-            }
-        }
-    }
 }
 
-/// A connection for commands.
+/// A connection.
 #[derive(Clone)]
 pub(super) struct Dialled {
     pub(super) connection: MultiplexedConnection,

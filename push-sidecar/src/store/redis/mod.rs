@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `layout` | keys and channels |
 //! | `dialer` | where connections come from |
-//! | `connection` | the command connection, errors |
+//! | `connection` | the command connection, what goes over which, errors |
 //! | `condition` | what of it works |
 //! | `publisher`, `publish.lua` | ids, storing, announcing: one atomic step |
 //! | `reading`, `history.lua` | histories, and what was missed |
@@ -122,6 +122,7 @@ impl RedisStore {
         let subscription = Subscription {
             dialer,
             commands: Rc::clone(&commands),
+            command_timeout: options.command_timeout,
             uid,
             timing: options.timing,
             watch: Rc::clone(&watch),

@@ -114,7 +114,8 @@ impl Publisher {
     }
 
     async fn send(&self, batch: Vec<Pending>) {
-        let answer = self.commands.script(&self.script, &self.args(&batch)).await;
+        let args = self.args(&batch);
+        let answer = self.commands.script_beside_announcements(&self.script, &args).await;
         let replies = match answer {
             Ok(Value::Array(replies)) if replies.len() == batch.len() => replies,
             Ok(_) => {

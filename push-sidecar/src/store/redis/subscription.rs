@@ -1,4 +1,4 @@
-//! Supervises the subscription connection.
+//! Supervises the subscription connection. While announcements are whole it is lent to publishes.
 //!
 //! The subscription is proved alive end to end: probes are published through the command connection
 //! and must come back through the subscription. Each tells the position: everything announced up to
@@ -11,17 +11,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use push_protocol::Mid;
 use push_protocol::notification::parse_notification;
-use redis::Msg;
-use redis::aio::PubSub;
-use tokio::sync::mpsc::UnboundedSender;
+use redis::{Msg, PushInfo, PushKind};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::condition::Watch;
 use super::connection::{Commands, LuaScript, ScriptArgs};
-use super::dialer::Dialer;
+use super::dialer::{Dialer, Dialled};
 use super::publisher::Floor;
 use super::{layout, reading};
 use crate::random::{self, Backoff};
@@ -42,8 +40,10 @@ pub struct Timing {
 pub struct Subscription {
     /// For the connection of its own.
     pub dialer: Dialer,
-    /// For the probes.
+    /// For the probes; is lent the connection.
     pub commands: Rc<Commands>,
+    /// How long a publish may take on it.
+    pub command_timeout: Duration,
     /// This process's name.
     pub uid: String,
     /// See [`Timing`].
@@ -67,6 +67,7 @@ impl Subscription {
         loop {
             let mut whole = false;
             let reason = self.session(&position, &mut whole).await;
+            self.commands.take_back();
             self.watch.lost(&reason);
             // No probe tries them meanwhile.
             let (commands, watch) = (Rc::clone(&self.commands), Rc::clone(&self.watch));
@@ -90,14 +91,13 @@ impl Subscription {
 
     /// One connection, from dialling to its end; answers why it ended.
     async fn session(&self, position: &LuaScript, whole: &mut bool) -> String {
-        let mut connection = match timeout(self.timing.dial, self.subscribe()).await {
+        let (connection, mut pushes) = match timeout(self.timing.dial, self.subscribe()).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return error.to_string(),
             Err(_) => return "no answer while subscribing".into(),
         };
         let nonce = random::uid();
         let cleared = layout::cleared_channel(self.dialer.database());
-        let mut stream = connection.on_message();
         let mut probe: Option<Probe> = Some(Box::pin(self.ask_position(position, nonce.clone())));
         let mut patience = Instant::now() + self.timing.probe_patience;
         let mut ticks = interval(self.timing.probe_every);
@@ -108,8 +108,11 @@ impl Subscription {
         loop {
             tokio::select! {
                 biased;
-                message = stream.next() => {
-                    let Some(message) = message else { return "connection closed".into() };
+                push = pushes.recv() => {
+                    let Some(push) = push.filter(|push| push.kind != PushKind::Disconnection) else {
+                        return "connection closed".into();
+                    };
+                    let Some(message) = Msg::from_push_info(push) else { continue };
                     if message.get_channel_name() == cleared {
                         let channels = layout::unpack_receivers(message.get_payload_bytes());
                         let _ = self.events.send(StoreEvent::Cleared(channels.collect()));
@@ -120,6 +123,7 @@ impl Subscription {
                         if let Some(position) = read_position(&message, &nonce) {
                             unseen = false;
                             self.seen(position, whole);
+                            self.commands.lend(&connection);
                         }
                         continue;
                     }
@@ -141,12 +145,14 @@ impl Subscription {
         }
     }
 
-    async fn subscribe(&self) -> redis::RedisResult<PubSub> {
-        let mut connection = self.dialer.subscription().await?;
+    async fn subscribe(&self) -> redis::RedisResult<(Dialled, UnboundedReceiver<PushInfo>)> {
+        let (mut dialled, pushes) =
+            self.dialer.subscription(self.timing.dial, self.command_timeout).await?;
+        let connection = &mut dialled.connection;
         connection.psubscribe(layout::announcement_pattern(self.dialer.database())).await?;
         connection.subscribe(layout::probe_channel(&self.uid)).await?;
         connection.subscribe(layout::cleared_channel(self.dialer.database())).await?;
-        Ok(connection)
+        Ok((dialled, pushes))
     }
 
     fn ask_position(
