@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::control::{self, Answer, Question};
 use crate::migrate;
-use crate::verbs::{check, listen, publish, sign};
+use crate::verbs::{check, doctor, listen, publish, sign};
 
 /// Keeps channel state and message queues for the push module in nginx.
 #[derive(Parser, Debug)]
@@ -33,6 +33,9 @@ pub enum Command {
     /// Look whether the daemon can work with what it is given: configuration, socket, Redis, nginx's
     /// files. Status 0: nothing is wrong, warnings aside; 1: something is.
     Check(check::Check),
+    /// Walk the whole way of a message like a portal and its browsers, and tell what to change.
+    /// Status 0: nothing is wrong, warnings aside; 1: something is.
+    Doctor(doctor::Doctor),
     /// Sign channels as a portal does, and print the value of `CHANNEL_ID`.
     Sign(sign::Sign),
     /// Publish a message as a portal does. Status 0: it was taken; 1: refused; 2: nobody could be

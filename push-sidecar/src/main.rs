@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use push_sidecar::cli::{Cli, Command};
-use push_sidecar::verbs::{check, listen, publish, sign};
+use push_sidecar::verbs::{check, doctor, listen, publish, sign};
 use push_sidecar::{daemon, logging, migrate};
 
 fn main() -> ExitCode {
@@ -22,7 +22,8 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
         Command::Health(health) => return Ok(health.run()),
         Command::Check(options) => return check::run(options),
-        // Status 1 of these two means an answer.
+        Command::Doctor(options) => return Ok(or_unknown(doctor::run(&options))),
+        // Status 1 of these means an answer.
         Command::Publish(options) => return Ok(or_unknown(publish::run(&options))),
         Command::Listen(options) => return Ok(or_unknown(listen::run(&options))),
         Command::Sign(options) => return sign::run(&options),

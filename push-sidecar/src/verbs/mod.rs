@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`check`] | whether the daemon can work with what it is given |
 //! | [`sign`], [`publish`], [`listen`] | what a portal and its browsers do, for scripts |
+//! | [`doctor`] | whether messages get from the portal to browsers |
 //! | [`findings`] | what is told line by line, for people and for programs. Pure |
 //! | [`nginx_conf`], [`sites`] | what nginx's files say of all this |
 //! | [`keys`] | where a security key is read |
@@ -13,6 +14,7 @@
 pub mod access;
 pub mod check;
 pub mod client;
+pub mod doctor;
 pub mod findings;
 pub mod keys;
 pub mod listen;

@@ -1,7 +1,7 @@
 //! The portal's own settings: section `pull` of its `.settings.php`. They stay as they are; what
 //! does not fit to the rest is told.
 
-mod php;
+pub mod php;
 
 use std::rc::Rc;
 

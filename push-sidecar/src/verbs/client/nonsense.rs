@@ -54,6 +54,9 @@ pub fn remedy(asked: Asked, path: &str, answer: &Answer) -> String {
     };
     match answer.status {
         400 | 403 if body.starts_with("4010") || body.starts_with("4021") => KEY_REMEDY.into(),
+        400 if asked == Asked::WebSocket && body == "Bad Request" => format!(
+            "for WebSockets the path must be that of the location, whole:\nlocation {path} {{ bx_push sub; access_log off; }}"
+        ),
         400 | 414 | 431 | 494 if body.contains("Too Large") || answer.status != 400 => format!(
             "nginx has no room for this request line; in its http block, and on any proxy in front, add:\n{HEADER_LINES}"
         ),
@@ -132,6 +135,7 @@ mod tests {
             (Asked::WebSocket, answer(404, "text/html", ""), "location /x/ { bx_push sub;"),
             (Asked::Publish, answer(404, "text/html", ""), "location /x/ { bx_push pub;"),
             (Asked::WebSocket, answer(400, "text/html", "Invalid Upgrade header"), "$http_upgrade"),
+            (Asked::WebSocket, answer(400, "text/html", "Bad Request"), "the path must be"),
             (Asked::WebSocket, answer(426, "text/plain", ""), "$http_upgrade"),
             (Asked::WebSocket, answer(200, "text/plain", "#!NGINX"), "$http_upgrade"),
             (Asked::WebSocket, answer(200, "text/html; charset=x", "<html>"), "location ^~ /x/"),

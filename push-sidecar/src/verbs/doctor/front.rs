@@ -1,0 +1,171 @@
+//! What a proxy in front may do to requests that are longer, quieter or more trusted than others.
+
+use std::time::{Duration, Instant};
+
+use super::Ground;
+use super::walk::{self, Channel, PATIENCE};
+use crate::verbs::client::dial::{Dialler, Failure};
+use crate::verbs::client::http::{Answer, Ask};
+use crate::verbs::client::nonsense::{self, Asked};
+use crate::verbs::client::websocket::{Event, WebSocket};
+use crate::verbs::findings::Findings;
+use crate::verbs::sites::Site;
+
+/// Channels of a long list: what nginx-conf/ has room for.
+const MANY: usize = 100;
+
+/// Polls with a list of many channels. Its request line has more than 10 KiB.
+pub async fn long_list(ground: &Ground, site: &Site, dialler: &Dialler, told: &mut Findings) {
+    const PART: &str = "long request line";
+    let tried = format!("{MANY} channels at {}{}", site.url, &site.poll[1..]);
+    let channels: Vec<Channel> = (0..MANY).map_while(|_| Channel::new(ground)).collect();
+    let Some(first) = channels.first().filter(|_| ground.publishes) else {
+        return told.skipped(PART, tried, "needs a key, and an internal address that answers");
+    };
+    let list: Vec<&str> = channels.iter().map(|channel| &channel.signed[..]).collect();
+    let target = format!("{}?CHANNEL_ID={}", site.poll, list.join("/"));
+    let bytes = target.len();
+    let polling = Ask::get(&site.url, target, 2 * PATIENCE).ask(dialler);
+    tokio::select! {
+        answer = polling => match answer {
+            Ok(answer) => {
+                let remedy = nonsense::remedy(Asked::Poll, &site.poll, &answer);
+                told.error(PART, tried, nonsense::shown(&answer), remedy);
+            }
+            // Some hang up in the middle of a request that is too long.
+            Err(failure) => told.error(PART, tried, failure.to_string(), format!("in the http block, and on any proxy in front, add:\n{}", nonsense::HEADER_LINES)),
+        },
+        online = walk::until_online(ground, first) => if online {
+            told.ok(PART, tried, format!("{bytes} bytes pass"));
+        } else {
+            told.error(PART, tried, "neither refused nor subscribed", "see nginx's error log, there and on any proxy in front");
+        },
+    }
+}
+
+/// Asks the public address for what only the portal may ask.
+pub async fn trusted_paths(ground: &Ground, site: &Site, dialler: &Dialler, told: &mut Findings) {
+    const PART: &str = "trusted paths";
+    let publishing = ground.internal.path();
+    let mut open = false;
+    for (path, target) in [
+        (publishing, format!("{publishing}?CHANNEL_ID={}", "0".repeat(32))),
+        ("/server-stat/", "/server-stat/".to_owned()),
+    ] {
+        let answer = Ask::get(&site.url, target, PATIENCE).ask(dialler).await;
+        let Ok(answer) = answer else { continue };
+        let statistics = answer.status == 200 && contains(&answer, "\"processUniqueId\"");
+        if walk::is_statistics(&answer) || statistics {
+            open = true;
+            told.error(
+                PART,
+                format!("{path} at {}", site.url),
+                "answers: whoever reaches it may publish to everybody, or sees who is online",
+                format!("take the location out of the public server block; on a proxy in front:\nlocation {path} {{ return 404; }}"),
+            );
+        }
+    }
+    if !open {
+        told.ok(
+            PART,
+            format!("{publishing} and /server-stat/ at {}", site.url),
+            "do not answer there",
+        );
+    }
+}
+
+fn contains(answer: &Answer, text: &str) -> bool {
+    String::from_utf8_lossy(&answer.body).contains(text)
+}
+
+/// Keeps a WebSocket and a long poll quiet for so long.
+pub async fn idle(
+    ground: &Ground,
+    site: &Site,
+    dialler: &Dialler,
+    seconds: u32,
+    told: &mut Findings,
+) {
+    let time = Duration::from_secs(seconds.into());
+    let [first, second] = [Channel::new(ground), Channel::new(ground)];
+    let (Some(first), Some(second)) = (first, second) else {
+        return told.skipped("idle", site.url.as_str(), "without a key nothing can be signed");
+    };
+    let (websocket, poll) = tokio::join!(
+        quiet_websocket(site, dialler, &first, time),
+        quiet_poll(site, dialler, &second, time)
+    );
+    for (part, path, came) in
+        [("idle WebSocket", &site.websocket, websocket), ("idle long poll", &site.poll, poll)]
+    {
+        let tried = format!("{}{}, quiet for {seconds} s", site.url, &path[1..]);
+        match came {
+            Ok(found) => told.ok(part, tried, found),
+            Err(found) => told.error(
+                part,
+                tried,
+                found,
+                format!(
+                    "in the location for {path} of the proxy in front add:\n{}",
+                    nonsense::TIMEOUT_LINES
+                ),
+            ),
+        }
+    }
+}
+
+async fn quiet_websocket(
+    site: &Site,
+    dialler: &Dialler,
+    channel: &Channel,
+    time: Duration,
+) -> Result<String, String> {
+    let target = format!("{}?CHANNEL_ID={}", site.websocket, channel.signed);
+    let mut socket = WebSocket::open(dialler, &site.url, &target, PATIENCE)
+        .await
+        .map_err(|_| "does not open, see \"WebSocket\"".to_owned())?;
+    let start = Instant::now();
+    let mut pings = 0;
+    let waiting = async {
+        loop {
+            match socket.next().await {
+                Event::Ping => pings += 1,
+                Event::Closed { code, .. } => return code,
+                Event::Messages(_) | Event::Odd(_) => {}
+            }
+        }
+    };
+    if let Ok(code) = tokio::time::timeout(time, waiting).await {
+        return Err(format!("cut after {} s ({code})", start.elapsed().as_secs()));
+    }
+    socket.close().await;
+    Ok(format!("still open, {pings} pings of the server came"))
+}
+
+async fn quiet_poll(
+    site: &Site,
+    dialler: &Dialler,
+    channel: &Channel,
+    time: Duration,
+) -> Result<String, String> {
+    let target = format!("{}?CHANNEL_ID={}", site.poll, channel.signed);
+    let end = Instant::now() + time;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let start = Instant::now();
+        match Ask::get(&site.url, &target[..], left).ask(dialler).await {
+            Ok(answer) if answer.status == 304 => {}
+            Ok(answer) => {
+                return Err(format!(
+                    "{} after {} s",
+                    nonsense::shown(&answer),
+                    start.elapsed().as_secs()
+                ));
+            }
+            Err(Failure::Silent { what: "answer", .. }) => {
+                return Ok("waits, or ended with 304 as it should".into());
+            }
+            Err(failure) => return Err(format!("{failure} after {} s", start.elapsed().as_secs())),
+        }
+    }
+}
