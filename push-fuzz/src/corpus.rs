@@ -47,6 +47,7 @@ pub fn sources() -> io::Result<Sources> {
     Ok(Sources {
         vectors: names.iter().map(read).collect::<io::Result<_>>()?,
         configuration: fs::read_to_string(root.join("nginx-conf/push-sidecar.toml"))?,
+        portal: fs::read_to_string(root.join("tests/samples/documented/settings.php"))?,
     })
 }
 

@@ -53,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "link", about: "frames between worker and sidecar", run: targets::link::run },
     Target { name: "envelope", about: "a message as text", run: targets::envelope::run },
     Target { name: "config", about: "the sidecar's configuration", run: targets::config::run },
+    Target { name: "portal", about: "a portal's .settings.php", run: targets::portal::run },
 ];
 
 /// The target of that name.

@@ -28,13 +28,15 @@ const MAX_SEEDS: usize = 48;
 /// Bytes of a seed at most.
 const MAX_BYTES: usize = 4096;
 
-/// The files of `tests/vectors`, and the sample of the sidecar's configuration.
+/// The files of `tests/vectors`, the sample of the sidecar's configuration and that of a portal.
 #[derive(Debug)]
 pub struct Sources {
     /// The files' values.
     pub vectors: Vec<Value>,
     /// `nginx-conf/push-sidecar.toml`
     pub configuration: String,
+    /// A portal's `.settings.php`
+    pub portal: String,
 }
 
 /// The seeds of each target, by target and name.
@@ -59,6 +61,7 @@ pub fn all(sources: &Sources) -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>
         of("link", links(&found)),
         of("envelope", envelopes(&found)),
         of("config", configurations(&sources.configuration)),
+        of("portal", portals(&sources.portal)),
     ])
 }
 
@@ -284,6 +287,24 @@ fn configurations(sample: &str) -> Vec<Vec<u8>> {
         for value in ["7000000", "unix:///run/redis.sock?db=1", "18446744073709551615"] {
             all.push(format!("\0{}={value}", key.variable).into_bytes());
         }
+    }
+    all
+}
+
+fn portals(sample: &str) -> Vec<Vec<u8>> {
+    let mut all = vec![sample.into()];
+    // In the other spelling, and what such files have besides.
+    all.push(sample.replace("array(", "[").replace(')', "]").into());
+    for line in [
+        "<?php // comment\nreturn array('pull' => array('value' => array('a' => \"b\\$c\\n\", ), 'readonly' => false));",
+        "<?php\n# comment ' \"\n/* ) */ $x = ['a' => 1 + 2, 'b' => getenv('KEY'), 'c' => \"$key\", 'd' => 'it\\'s \\\\'];",
+        "<?php return ['x' => <<<EOT\n'y' => 1\nEOT\n, 'z' => [[['w' => null]]]]; ?>\n'html' => 1",
+    ] {
+        all.push(line.into());
+    }
+    // Each setting alone.
+    for line in sample.lines().filter(|line| line.contains("' => '")) {
+        all.push(format!("<?php return ['pull' => ['value' => [{}]]];", line.trim()).into());
     }
     all
 }

@@ -36,7 +36,7 @@ macro_rules! replays {
     };
 }
 
-replays! { query channels request outgoing frame session link envelope config }
+replays! { query channels request outgoing frame session link envelope config portal }
 
 /// Those that come of the vectors alone; the others follow the code as it was when they were written.
 #[test]

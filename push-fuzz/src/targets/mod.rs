@@ -6,6 +6,7 @@ pub mod envelope;
 pub mod frame;
 pub mod link;
 pub mod outgoing;
+pub mod portal;
 pub mod query;
 pub mod request;
 pub mod session;

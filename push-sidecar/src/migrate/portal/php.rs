@@ -65,6 +65,13 @@ pub fn entries(text: &str) -> Vec<Entry> {
                 if open.len() >= MAX_DEPTH {
                     break;
                 }
+                let before = index.checked_sub(1).map(|before| &tokens[before].0);
+                let call = matches!(before, Some(Token::Word(word)) if word != "array");
+                if call || value.is_some() {
+                    // A function's value, or an element of what stands before.
+                    value = Some(None);
+                    end_of_value(&open, &mut name, &mut value);
+                }
                 open.push(name.take().map(|(name, _)| name));
                 value = None;
             }
@@ -90,17 +97,11 @@ fn tokens(text: &str) -> Vec<(Token, usize)> {
         let begin = line;
         let token = match c {
             '\'' | '"' => {
-                let mut value = String::new();
                 at += 1;
-                while let Some(&inner) = chars.get(at).filter(|&&inner| inner != c) {
-                    line += usize::from(inner == '\n');
-                    let escaped = chars
-                        .get(at + 1)
-                        .filter(|&&next| inner == '\\' && (next == c || next == '\\'));
-                    value.push(*escaped.unwrap_or(&inner));
-                    at += if escaped.is_some() { 2 } else { 1 };
-                }
-                Token::Text(value)
+                let (value, end) = quoted(&chars[at..], c);
+                line += chars[at..at + end].iter().filter(|&&inner| inner == '\n').count();
+                at += end;
+                value.map_or(Token::Other, Token::Text)
             }
             '#' => {
                 while chars.get(at + 1).is_some_and(|&c| c != '\n') {
@@ -154,6 +155,35 @@ fn tokens(text: &str) -> Vec<(Token, usize)> {
     tokens
 }
 
+/// A literal up to the quote that ends it, and how long it is. `None`: PHP puts the value of a
+/// variable in, or something of an escape that portals have no use for.
+fn quoted(chars: &[char], quote: char) -> (Option<String>, usize) {
+    let (mut value, mut at, mut plain) = (String::new(), 0, true);
+    while let Some(&c) = chars.get(at).filter(|&&c| c != quote) {
+        let next = chars.get(at + 1).copied().filter(|_| c == '\\');
+        let escaped = match (quote, next) {
+            (_, Some('\\')) => Some('\\'),
+            (_, Some(next)) if next == quote => Some(quote),
+            ('"', Some('$')) => Some('$'),
+            ('"', Some('n')) => Some('\n'),
+            ('"', Some('r')) => Some('\r'),
+            ('"', Some('t')) => Some('\t'),
+            ('"', Some('x' | 'u' | '0'..='7' | 'e' | 'v' | 'f')) => {
+                plain = false;
+                None
+            }
+            _ => None,
+        };
+        // A dollar sign begins a variable only before what can be its name.
+        let name = chars.get(at + 1).is_some_and(|c| c.is_alphabetic() || matches!(c, '_' | '{'));
+        let variable = c == '$' && name || c == '{' && chars.get(at + 1) == Some(&'$');
+        plain &= quote != '"' || !variable;
+        value.push(escaped.unwrap_or(c));
+        at += if escaped.is_some() { 2 } else { 1 };
+    }
+    (plain.then_some(value), at)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -173,11 +203,34 @@ mod tests {
             entry("a.b", Some("c'd"), 4),
             entry("a.e", Some("4"), 4),
             entry("a.f", Some("true"), 5),
+            entry("pull.value.k", None, 7),
             entry("pull.value.l", None, 7),
             entry("pull.value.m", Some(""), 7),
             entry("pull.readonly", Some("false"), 7),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_php_would_evaluate_is_not_taken_for_a_text() {
+        let value = |literal: &str| {
+            let found = entries(&format!("<?php return ['k' => {literal}];"));
+            found.into_iter().next().expect("an entry").value
+        };
+        for (literal, text) in [
+            ("\"a\\$b\\n\"", Some("a$b\n")),
+            ("\"a $ 5 {x}\"", Some("a $ 5 {x}")),
+            ("'a$b{$c}\\n'", Some("a$b{$c}\\n")),
+            ("\"a$b\"", None),
+            ("\"a{$b}\"", None),
+            ("\"a${b}\"", None),
+            ("\"\\x41\"", None),
+            ("getenv('KEY')", None),
+            ("$key", None),
+            ("'a' . KEY", None),
+        ] {
+            assert_eq!(value(literal).as_deref(), text, "{literal}");
+        }
     }
 
     proptest! {
