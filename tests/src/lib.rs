@@ -14,6 +14,7 @@
 //! | [`replay`] | what was recorded from push-server 0.4.0, played against the module |
 //! | [`bystander`] | who must not notice what others do |
 //! | [`verb`] | what operators type |
+//! | [`docs`] | the documentation: its parts, its configurations, what it quotes |
 //! | [`wait`], [`crowd`], [`memory`], [`latency`] | conditions, load and figures |
 //!
 //! The suites want `make build vendored demo` to have run; see [`builds`].
@@ -23,6 +24,7 @@ pub mod builds;
 pub mod bystander;
 pub mod channel;
 pub mod crowd;
+pub mod docs;
 pub mod host;
 pub mod http1;
 pub mod http2;
