@@ -1,6 +1,5 @@
 //! A folder like /etc/nginx, in which configurations of the documentation are tried.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -65,7 +64,6 @@ impl NginxRoot {
     /// The text with paths and addresses that a test may use; files that it names are made.
     fn fitted(&self, text: &str) -> io::Result<String> {
         let path = self.path().to_str().expect("UTF-8");
-        let mut addresses = BTreeMap::new();
         let mut out = String::new();
         let text = text
             .replace("/etc/nginx", path)
@@ -86,11 +84,9 @@ impl NginxRoot {
                 code[at + directive.len()..].split([' ', ';']).find(|word| !word.is_empty())
             };
             if let Some(address) = words("listen") {
-                let count = addresses.len();
-                let socket = addresses
-                    .entry(address.to_owned())
-                    .or_insert_with(|| format!("unix:{path}/{count}.sock"));
-                line = line.replacen(address, socket, 1);
+                let name = address.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+                let socket = format!("unix:{path}/{name}.sock");
+                line = line.replacen(address, &socket, 1);
             }
             if let Some(file) = words("bx_push_security_key_file") {
                 let file = Path::new(file);
@@ -131,9 +127,11 @@ pub fn whole(mark: &str, text: &str) -> Option<String> {
     match mark {
         "complete" => Some(text.to_owned()),
         "http" => Some(format!("{modules}http {{\n{sidecar}{key}{text}}}\n")),
-        "server" => {
-            Some(format!("{modules}http {{\n{sidecar}{key}server {{\nlisten 80;\n{text}}}\n}}\n"))
-        }
+        // Beside what the package installs.
+        "server" => Some(format!(
+            "{modules}http {{\ninclude conf.d/bx-push.conf;\naccess_log off;\n\
+             server {{\nlisten 80;\n{text}}}\n}}\n"
+        )),
         _ => None,
     }
 }

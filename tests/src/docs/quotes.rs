@@ -64,12 +64,12 @@ pub fn messages(source: &str) -> Vec<Message> {
             let (text, behind) = start[1..].split_once(&end[..]).unwrap_or_default();
             found.extend(Message::new(text));
             rest = behind;
-        } else if start.starts_with('"') {
-            let (text, behind) = string(&start[1..]);
+        } else if let Some(start) = start.strip_prefix('"') {
+            let (text, behind) = string(start);
             found.extend(Message::new(&text));
             rest = behind;
-        } else if start.starts_with("'\"'") {
-            rest = &start[3..];
+        } else if let Some(behind) = start.strip_prefix("'\"'") {
+            rest = behind;
         } else {
             rest = &start[1..];
         }
