@@ -10,6 +10,7 @@ NGINX_SOURCE_DIR=/usr/share/nginx/src NGINX_BUILD_DIR=$build/nginx-objs \
 if "$CARGO" deny --version >/dev/null 2>&1; then
     # Advisories need a data base from outside; the rest is in the lock file.
     "$CARGO" deny --locked check bans licenses sources
+    "$CARGO" deny --config deny.toml --locked --manifest-path fuzz/Cargo.toml check bans licenses sources
 else
     say "cargo-deny is not installed: licences and sources were not checked"
 fi
