@@ -1,4 +1,4 @@
-//! A folder like /etc/nginx, in which configurations of the documentation are tried.
+//! A folder like /etc/nginx, in which samples and configurations of the documentation are tried.
 
 use std::fs;
 use std::io;
@@ -22,13 +22,14 @@ impl NginxRoot {
     pub fn new(version: Nginx) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path();
-        for name in ["modules", "conf.d", "snippets", "log", "logs"] {
+        for name in ["modules", "modules-enabled", "conf.d", "snippets", "log", "logs"] {
             fs::create_dir(path.join(name))?;
         }
         fs::copy(builds::module(version), path.join("modules/ngx_http_bx_push_module.so"))?;
         let certificate = Certificate::make(path)?;
         let root = Self { folder, version, certificate };
         for (name, to) in [
+            ("load-module.conf", "modules-enabled/50-mod-http-bx-push.conf"),
             ("bx-push.conf", "conf.d/bx-push.conf"),
             ("bx-push-locations.conf", "snippets/bx-push-locations.conf"),
         ] {
