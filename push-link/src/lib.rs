@@ -13,13 +13,15 @@
 mod splitter;
 mod to_sidecar;
 mod to_worker;
+mod trace;
 mod version;
 mod wire;
 
 pub use splitter::Splitter;
 pub use to_sidecar::{PublishItem, ToSidecar};
 pub use to_worker::{PublishStatus, ToWorker, deliver_frame, recover_item_frame};
-pub use version::{LOWEST, VERSION, Versions};
+pub use trace::Traced;
+pub use version::{LOWEST, TRACE_SINCE, VERSION, Versions};
 pub use wire::LinkError;
 
 /// The most bytes a frame may have behind its length field. A publish of the largest accepted

@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes};
 use push_protocol::{ChannelKey, Mid};
 
+use crate::trace::Traced;
 use crate::version::Versions;
 use crate::wire::{LinkError, Read, Write, frame};
 
@@ -129,6 +130,18 @@ pub enum ToSidecar {
         /// The channels.
         channels: Vec<ChannelKey>,
     },
+    /// Answer to `TraceWanted`.
+    Trace {
+        /// The `TraceWanted`'s.
+        req: u32,
+        /// WebSockets in text mode, WebSockets in binary mode and long polls that have any of the
+        /// channels now.
+        subscribers: [u32; 3],
+        /// Bytes that wait for them.
+        waiting: u64,
+        /// What came for the channels since they are traced, oldest first.
+        deliveries: Vec<Traced>,
+    },
 }
 
 const HELLO: u8 = 1;
@@ -145,6 +158,7 @@ const OLDEST_ANSWER: u8 = 11;
 const REPORT: u8 = 12;
 const SERVER_STATS: u8 = 13;
 const CONTROL: u8 = 14;
+const TRACE: u8 = 15;
 
 impl ToSidecar {
     /// Appends the frame.
@@ -215,6 +229,17 @@ impl ToSidecar {
                 o.put_u32_le(*req);
                 o.keys(channels);
             }),
+            Self::Trace { req, subscribers, waiting, deliveries } => frame(out, TRACE, |o| {
+                o.put_u32_le(*req);
+                for count in subscribers {
+                    o.put_u32_le(*count);
+                }
+                o.put_u64_le(*waiting);
+                o.put_u32_le(deliveries.len() as u32);
+                for delivery in deliveries {
+                    delivery.write(o);
+                }
+            }),
         }
     }
 
@@ -222,7 +247,7 @@ impl ToSidecar {
     /// alone: a later minor version may add some.
     pub fn decode(mut frame: Bytes) -> Result<Self, LinkError> {
         let kind = frame.u8().ok_or(LinkError::Length(0))?;
-        if !(HELLO..=CONTROL).contains(&kind) {
+        if !(HELLO..=TRACE).contains(&kind) {
             return Err(LinkError::Kind(kind));
         }
         Self::fields(kind, &mut frame).ok_or(LinkError::Field(kind))
@@ -265,6 +290,12 @@ impl ToSidecar {
             SERVER_STATS => Self::ServerStats { req: f.u32()? },
             CONTROL => Self::Control { request: f.text()? },
             NEWEST => Self::Newest { req: f.u32()?, channels: f.keys()? },
+            TRACE => {
+                let (req, subscribers) = (f.u32()?, [f.u32()?, f.u32()?, f.u32()?]);
+                let (waiting, count) = (f.u64()?, f.u32()?);
+                let deliveries = (0..count).map(|_| Traced::read(f)).collect::<Option<_>>()?;
+                Self::Trace { req, subscribers, waiting, deliveries }
+            }
             _ => Self::Ping,
         })
     }

@@ -137,6 +137,14 @@ pub enum ToWorker {
         /// The greatest id of a message that is stored and alive, if there is one.
         id: Option<Mid>,
     },
+    /// What becomes of messages to these channels from now on, and who has the channels? Answered by
+    /// `Trace`; asked again and again while somebody looks, and over soon after.
+    TraceWanted {
+        /// Comes back in the answer.
+        req: u32,
+        /// The channels.
+        channels: Vec<ChannelKey>,
+    },
 }
 
 const WELCOME: u8 = 129;
@@ -155,6 +163,7 @@ const EVICT: u8 = 141;
 const REPORT_WANTED: u8 = 142;
 const SERVER_STATS_ANSWER: u8 = 143;
 const CONTROL_ANSWER: u8 = 144;
+const TRACE_WANTED: u8 = 145;
 
 /// The `Deliver` frame in front of `outgoing_len` bytes of `OutgoingMessage`, so that one encoded
 /// message can be sent to many links without being copied for each.
@@ -239,6 +248,10 @@ impl ToWorker {
                 o.put_slice(json);
             }),
             Self::ControlAnswer { json } => frame(out, CONTROL_ANSWER, |o| o.put_slice(json)),
+            Self::TraceWanted { req, channels } => frame(out, TRACE_WANTED, |o| {
+                o.put_u32_le(*req);
+                o.keys(channels);
+            }),
             Self::NewestAnswer { req, id } => frame(out, NEWEST_ANSWER, |o| {
                 o.put_u32_le(*req);
                 o.mid(id.unwrap_or(Mid::ZERO));
@@ -250,7 +263,7 @@ impl ToWorker {
     /// alone: a later minor version may add some.
     pub fn decode(mut frame: Bytes) -> Result<Self, LinkError> {
         let kind = frame.u8().ok_or(LinkError::Length(0))?;
-        if !(WELCOME..=CONTROL_ANSWER).contains(&kind) {
+        if !(WELCOME..=TRACE_WANTED).contains(&kind) {
             return Err(LinkError::Kind(kind));
         }
         Self::fields(kind, &mut frame).ok_or(LinkError::Field(kind))
@@ -308,6 +321,7 @@ impl ToWorker {
                 Self::ServerStatsAnswer { req: f.u32()?, json: std::mem::take(f) }
             }
             CONTROL_ANSWER => Self::ControlAnswer { json: std::mem::take(f) },
+            TRACE_WANTED => Self::TraceWanted { req: f.u32()?, channels: f.keys()? },
             NEWEST_ANSWER => Self::NewestAnswer {
                 req: f.u32()?,
                 id: Some(f.mid()?).filter(|id| *id != Mid::ZERO),

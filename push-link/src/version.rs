@@ -15,7 +15,14 @@ use std::fmt;
 pub const LOWEST: u16 = 1;
 
 /// The newest version of this format.
-pub const VERSION: u16 = 1;
+///
+/// | version | adds |
+/// |---|---|
+/// | 2 | `TraceWanted`, `Trace` |
+pub const VERSION: u16 = 2;
+
+/// From this version on a worker understands `TraceWanted`.
+pub const TRACE_SINCE: u16 = 2;
 
 /// The versions that one side speaks, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

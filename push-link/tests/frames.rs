@@ -4,8 +4,8 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use push_link::{
-    LinkError, MAX_FRAME, PublishItem, PublishStatus, Splitter, ToSidecar, ToWorker, Versions,
-    deliver_frame, recover_item_frame,
+    LinkError, MAX_FRAME, PublishItem, PublishStatus, Splitter, ToSidecar, ToWorker, Traced,
+    Versions, deliver_frame, recover_item_frame,
 };
 use push_protocol::{ChannelKey, Mid};
 
@@ -69,8 +69,23 @@ fn to_sidecar() -> impl Strategy<Value = ToSidecar> {
             .prop_map(|(seq, counted, messages)| { ToSidecar::Publish { seq, counted, messages } }),
         (any::<u32>(), channels()).prop_map(|(req, channels)| ToSidecar::Stats { req, channels }),
         (any::<u32>(), channels()).prop_map(|(req, channels)| ToSidecar::Newest { req, channels }),
+        (any::<u32>(), any::<[u32; 3]>(), any::<u64>(), vec(traced(), 0..4)).prop_map(
+            |(req, subscribers, waiting, deliveries)| ToSidecar::Trace {
+                req,
+                subscribers,
+                waiting,
+                deliveries
+            }
+        ),
         Just(ToSidecar::Ping),
     ]
+}
+
+fn traced() -> impl Strategy<Value = Traced> {
+    (mids(), any::<[u64; 2]>(), any::<[u32; 7]>()).prop_map(|(id, times, counts)| {
+        let ([at, written], [text, binary, polls, held, had, cut, closing]) = (times, counts);
+        Traced { id, at, written, text, binary, polls, held, had, cut, closing }
+    })
 }
 
 fn to_worker() -> impl Strategy<Value = ToWorker> {
@@ -114,6 +129,8 @@ fn to_worker() -> impl Strategy<Value = ToWorker> {
         any::<u32>().prop_map(|req| ToWorker::ReportWanted { req }),
         (any::<u32>(), blob()).prop_map(|(req, json)| ToWorker::ServerStatsAnswer { req, json }),
         blob().prop_map(|json| ToWorker::ControlAnswer { json }),
+        (any::<u32>(), vec(keys(), 0..5))
+            .prop_map(|(req, channels)| ToWorker::TraceWanted { req, channels }),
         Just(ToWorker::Pong),
     ]
 }

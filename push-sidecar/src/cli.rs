@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::control::{self, Answer, Question};
 use crate::migrate;
-use crate::verbs::{check, doctor, listen, publish, sign};
+use crate::verbs::{check, doctor, listen, publish, sign, trace};
 
 /// Keeps channel state and message queues for the push module in nginx.
 #[derive(Parser, Debug)]
@@ -44,6 +44,9 @@ pub enum Command {
     /// Print what subscribers of channels get, a line a message. Status 0: as many as asked for, or
     /// the time is over; 1: the time is over with fewer; 2: no connection, or it was closed.
     Listen(listen::Listen),
+    /// Tell where a message went, or the messages of a channel: stored, announced, to whom written.
+    /// Status 0: told; 1: nobody knows the message; 2: the daemon cannot be asked.
+    Trace(trace::Options),
     /// Read an installation of push-server 0.4.0, report what becomes of each setting, and write
     /// the new configuration into a folder.
     Migrate(migrate::command::Options),
@@ -80,9 +83,9 @@ impl Health {
     fn ask(self) -> Result<bool, Box<dyn std::error::Error>> {
         let options = Options { config: self.config, socket: self.socket, ..Options::default() };
         let socket = options.effective()?.socket;
-        let report = match control::ask(&socket, Question::Health, control::PATIENCE)? {
-            Answer::Health(report) => report,
-            Answer::Error(error) => return Err(error.into()),
+        let answer = control::ask(&socket, Question::Health, control::PATIENCE)?;
+        let Answer::Health(report) = answer else {
+            return Err(format!("answers something else: {answer:?}").into());
         };
         let text = if self.json { serde_json::to_string(&report)? + "\n" } else { report.table() };
         std::io::stdout().write_all(text.as_bytes())?;

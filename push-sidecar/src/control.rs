@@ -12,6 +12,7 @@ use push_link::{Splitter, ToSidecar, ToWorker};
 use serde::{Deserialize, Serialize};
 
 use crate::health::Report;
+use crate::trace::{Query, Trace};
 
 /// The version of the questions; it is raised when one changes its meaning.
 pub const VERSION: u32 = 1;
@@ -20,11 +21,13 @@ pub const VERSION: u32 = 1;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What can be asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Question {
     /// What works and what does not.
     Health,
+    /// Where messages of a channel, or one message, went.
+    Trace(Query),
 }
 
 /// What is answered.
@@ -33,6 +36,8 @@ pub enum Question {
 pub enum Answer {
     /// To [`Question::Health`].
     Health(Report),
+    /// To [`Question::Trace`].
+    Trace(Trace),
     /// The question was not understood.
     Error(String),
 }
@@ -49,15 +54,19 @@ struct Ask {
     ask: Question,
 }
 
-/// Answers a question as it came.
-pub fn answer(request: &str, knows: impl FnOnce(Question) -> Answer) -> String {
-    let content = match serde_json::from_str::<Versioned<Ask>>(request) {
-        Ok(Versioned { version: VERSION, content }) => knows(content.ask),
-        Ok(Versioned { version, .. }) => Answer::Error(format!(
-            "asked in version {version}, this push-sidecar answers {VERSION}"
-        )),
-        Err(error) => Answer::Error(format!("not understood: {error}")),
-    };
+/// Reads a question as it came; the error is the text of the answer.
+pub fn read(request: &str) -> Result<Question, String> {
+    match serde_json::from_str::<Versioned<Ask>>(request) {
+        Ok(Versioned { version: VERSION, content }) => Ok(content.ask),
+        Ok(Versioned { version, .. }) => {
+            Err(format!("asked in version {version}, this push-sidecar answers {VERSION}"))
+        }
+        Err(error) => Err(format!("not understood: {error}")),
+    }
+}
+
+/// An answer as it is sent.
+pub fn written(content: &Answer) -> String {
     serde_json::to_string(&Versioned { version: VERSION, content }).unwrap_or_default()
 }
 
@@ -114,7 +123,7 @@ pub fn ask(path: &Path, question: Question, patience: Duration) -> Result<Answer
                 .map_err(|error| odd(format!("answers what is not understood: {error}")))?;
             match answer.content {
                 Answer::Error(error) => Err(odd(error)),
-                answer @ Answer::Health(_) => Ok(answer),
+                answer => Ok(answer),
             }
         }
         Some(ToWorker::Refused { reason, .. }) => Err(odd(reason)),
@@ -148,7 +157,7 @@ mod tests {
     #[test]
     fn questions_are_versioned() {
         let health = || Answer::Error("asked".into());
-        let told = |request: &str| answer(request, |_| health());
+        let told = |request: &str| written(&read(request).map_or_else(Answer::Error, |_| health()));
         assert_eq!(told(r#"{"version":1,"ask":"health"}"#), r#"{"version":1,"error":"asked"}"#);
         assert!(told(r#"{"version":2,"ask":"health"}"#).contains("asked in version 2"));
         assert!(told(r#"{"version":1,"ask":"weather"}"#).contains("not understood"));

@@ -10,6 +10,7 @@
 //! | [`link_server`], [`lean_socket`] | the Unix socket and the links on it |
 //! | [`migrate`] | from push-server's files to ours |
 //! | [`health`], [`control`] | what works and what does not, and how operators ask |
+//! | [`trace`], [`passed`] | where a message went |
 //! | [`verbs`] | what operators type |
 //! | [`config`], [`cli`], [`logging`], [`daemon`] | the program around it |
 //! | [`surroundings`], [`random`] | time of day, random bits |
@@ -32,6 +33,7 @@ pub mod link_server;
 pub mod logging;
 pub mod migrate;
 pub mod outbox;
+pub mod passed;
 pub mod presence;
 pub mod random;
 pub mod recent;
@@ -39,4 +41,5 @@ pub mod router;
 pub mod sequencer;
 pub mod store;
 pub mod surroundings;
+pub mod trace;
 pub mod verbs;

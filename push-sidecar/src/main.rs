@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use push_sidecar::cli::{Cli, Command};
-use push_sidecar::verbs::{check, doctor, listen, publish, sign};
+use push_sidecar::verbs::{check, doctor, listen, publish, sign, trace};
 use push_sidecar::{daemon, logging, migrate};
 
 fn main() -> ExitCode {
@@ -26,6 +26,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
         // Status 1 of these means an answer.
         Command::Publish(options) => return Ok(or_unknown(publish::run(&options))),
         Command::Listen(options) => return Ok(or_unknown(listen::run(&options))),
+        Command::Trace(options) => return Ok(or_unknown(trace::run(&options))),
         Command::Sign(options) => return sign::run(&options),
         Command::Serve(options) => {
             let config = options.effective()?;

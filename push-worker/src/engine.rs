@@ -4,6 +4,7 @@
 //! * [`deliver`]: messages reach them. * [`crowd`]: the oldest of too many has to go.
 //! * [`publish`]: messages and questions leave. * [`sidecar`]: the link. * [`time`]: what is due.
 //! * [`intake`]: what clients say. * [`relief`]: who costs too much. * [`leaving`]: the worker goes.
+//! * [`tracing`]: what an operator wants to see.
 
 mod closing;
 mod counters;
@@ -16,6 +17,7 @@ mod relief;
 mod sidecar;
 mod subscribe;
 mod time;
+mod tracing;
 
 use std::collections::VecDeque;
 
@@ -101,6 +103,8 @@ pub struct Engine {
     /// Set when the worker leaves.
     leaving: Option<Leaving>,
     counters: Counters,
+    /// Set while somebody looks.
+    tracing: Option<tracing::Tracing>,
 }
 
 /// How long a closed WebSocket's peer may take to answer, milliseconds.
@@ -137,6 +141,7 @@ impl Engine {
             last_opened: 0,
             leaving: None,
             counters: Counters::default(),
+            tracing: None,
         }
     }
 

@@ -331,3 +331,43 @@ fn server_statistics_are_passed_on_in_both_forms() {
     assert_eq!(world.host.answers[&3].body, "[{}]");
     assert_eq!(world.host.answers[&4].body, &b"\x0a\x08\x1a\x06\x0a\x04[{}]"[..]);
 }
+
+#[test]
+fn what_becomes_of_messages_is_told_while_somebody_looks() {
+    let mut world = World::new();
+    world.websocket(1, &[(1, true), (2, false)], None);
+    world.poll(2, &[(1, false)], None);
+    world.heard();
+    let ask = |world: &mut World, req| {
+        world.say(&ToWorker::TraceWanted { req, channels: vec![private(1), private(2)] });
+        let ToSidecar::Trace { req: answered, subscribers, deliveries, .. } =
+            world.heard().pop().expect("an answer")
+        else {
+            panic!("no trace")
+        };
+        assert_eq!(answered, req);
+        (subscribers, deliveries)
+    };
+    world.deliver(6, &[private(9)]);
+    // Nobody looked before.
+    assert_eq!(ask(&mut world, 3), ([0, 1, 1], vec![]));
+    world.deliver(7, &[private(1), private(2)]);
+    world.deliver(7, &[private(1)]);
+    world.deliver(8, &[private(9)]);
+    let (subscribers, deliveries) = ask(&mut world, 4);
+    assert_eq!(subscribers, [0, 1, 0], "the poll was answered");
+    let told: Vec<_> = deliveries
+        .iter()
+        .map(|d| (d.id, d.text, d.binary, d.polls, d.held, d.had, d.written > 0))
+        .collect();
+    assert_eq!(
+        told,
+        [(mid(7), 0, 1, 1, 0, 0, true), (mid(7), 0, 0, 0, 0, 1, false)],
+        "the second time it was known"
+    );
+    // Whoever looks no longer is told nothing.
+    world.pass(11_000);
+    world.deliver(10, &[private(1)]);
+    let (_, deliveries) = ask(&mut world, 5);
+    assert_eq!(deliveries, []);
+}

@@ -121,6 +121,10 @@ impl Sidecar {
                     reason: String::from_utf8_lossy(input.piece()).into(),
                     versions: None,
                 },
+                2 => ToWorker::TraceWanted {
+                    req: question,
+                    channels: World::receivers(1 << (pick >> 2 & 7)),
+                },
                 _ => ToWorker::Pong,
             },
             _ => ToWorker::Welcome {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Exchange;
-use crate::control::{Answer, Question, answer};
+use crate::control::{self, Answer, Question};
 use crate::health::Condition;
 use crate::store::Store;
 
@@ -20,14 +20,20 @@ const TOO_LATE: Duration = Duration::from_secs(1);
 
 impl<S: Store + 'static> Exchange<S> {
     /// The answer to `Control`.
-    pub fn control(&self, request: &str) -> String {
-        answer(request, |question| match question {
-            Question::Health => {
+    pub async fn control(&self, request: &str) -> String {
+        let answer = match control::read(request) {
+            Ok(Question::Health) => {
                 self.look();
                 let report = self.health.borrow().report(Instant::now(), self.started.elapsed());
                 Answer::Health(report)
             }
-        })
+            Ok(Question::Trace(query)) => match query.channels() {
+                Ok(channels) => Answer::Trace(self.trace(query.mid(), channels).await),
+                Err(error) => Answer::Error(error),
+            },
+            Err(error) => Answer::Error(error),
+        };
+        control::written(&answer)
     }
 
     /// Looks how things stand, for ever; `tell` hears each time in a line.

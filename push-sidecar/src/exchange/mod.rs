@@ -9,6 +9,7 @@ mod online;
 mod peer;
 mod requests;
 mod statistics;
+mod trace;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -24,9 +25,11 @@ use tokio::time::Instant;
 
 pub use peer::Peer;
 pub use statistics::Report;
+pub use trace::Seen;
 
 use crate::crowd::Crowds;
 use crate::health::{Condition, Health};
+use crate::passed::Passed;
 use crate::presence::Presence;
 use crate::router::{LinkId, Outlet, Router};
 use crate::sequencer::{Gap, Millis};
@@ -76,6 +79,7 @@ pub struct Exchange<S> {
     published: Notify,
     presence_changed: Notify,
     statistics: RefCell<statistics::Statistics>,
+    traces: RefCell<trace::Traces>,
     health: RefCell<Health>,
     /// Tell how parts do that are not the exchange's.
     others: RefCell<Vec<Box<dyn Fn() -> Condition>>>,
@@ -91,7 +95,7 @@ struct State {
 }
 
 #[derive(Default)]
-struct Links(BTreeMap<LinkId, Rc<Peer>>);
+struct Links(BTreeMap<LinkId, Rc<Peer>>, Passed);
 
 impl Outlet for Links {
     type Waiter = oneshot::Sender<()>;
@@ -106,6 +110,7 @@ impl Outlet for Links {
     ) {
         if let Some(peer) = self.0.get(&link) {
             peer.outbox.deliver(id, late, receivers, outgoing);
+            self.1.note(id, link);
         }
     }
 
@@ -144,6 +149,7 @@ impl<S: Store + 'static> Exchange<S> {
             published: Notify::new(),
             presence_changed: Notify::new(),
             statistics: RefCell::default(),
+            traces: RefCell::default(),
             health: RefCell::default(),
             others: RefCell::default(),
             lag: Cell::default(),

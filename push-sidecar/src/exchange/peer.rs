@@ -1,5 +1,6 @@
 //! The other end of a link.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Peer {
     pub id: LinkId,
     /// `Hello.instance`.
     pub instance: u64,
+    /// The version of the link that is spoken; 0 before the welcome.
+    pub version: Cell<u16>,
     /// What waits to be written.
     pub outbox: Outbox,
     pub(super) reads: Semaphore,
@@ -32,6 +35,7 @@ impl Peer {
         Self {
             id,
             instance,
+            version: Cell::new(0),
             outbox: Outbox::new(queue_bytes),
             reads: Semaphore::new(READS),
             live: Notify::new(),

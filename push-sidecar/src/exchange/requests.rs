@@ -25,6 +25,7 @@ impl<S: Store + 'static> Exchange<S> {
     /// Tells the link which version is spoken and where the order stands; it takes part from here on.
     /// Needs [`Self::ready`].
     pub fn welcome(&self, peer: &Rc<Peer>, version: u16) {
+        peer.version.set(version);
         let mut state = self.state.borrow_mut();
         peer.outbox.send(&ToWorker::Welcome {
             version,

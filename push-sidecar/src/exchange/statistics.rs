@@ -72,6 +72,11 @@ impl Statistics {
         }
     }
 
+    /// The links with the process ids of their workers.
+    pub(super) fn pids(&self) -> impl Iterator<Item = (LinkId, u32)> {
+        self.links.iter().map(|(link, counters)| (*link, counters.pid))
+    }
+
     fn heard(&mut self, link: LinkId) {
         self.missing.retain(|other| *other != link);
         if self.missing.is_empty() {
@@ -246,7 +251,7 @@ fn object(name: &str, date: u64, counters: &Counters, report: &Report) -> Value 
     })
 }
 
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::exchange::{Exchange, Peer, Report};
+use crate::exchange::{Exchange, Peer, Report, Seen};
 use crate::store::Store;
 
 /// Read at once, bytes. Frames are slices of this, so it also bounds what a small frame that is kept
@@ -45,7 +45,7 @@ pub async fn run<S: Store + 'static>(
         }
     };
     if let ToSidecar::Control { request } = hello {
-        let json = exchange.control(&request).into();
+        let json = exchange.control(&request).await.into();
         return last_words(input, writing, &ToWorker::ControlAnswer { json }).await;
     }
     let ToSidecar::Hello { versions, instance, pid, resume, software } = hello else {
@@ -191,6 +191,10 @@ impl<S: Store + 'static> Link<S> {
                 exchange.connections(&peer, channel, count, limit);
             }
             ToSidecar::OldestAnswer { req, opened } => exchange.oldest_answer(&peer, req, opened),
+            ToSidecar::Trace { req, subscribers, waiting, deliveries } => {
+                let seen = Seen { subscribers, waiting, deliveries };
+                exchange.traced(peer.id, req, seen);
+            }
             ToSidecar::Report { websockets, polls, channels, limits, .. } => {
                 let report = Report { websockets, polls, channels, limits };
                 exchange.reported(peer.id, report);

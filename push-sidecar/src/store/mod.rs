@@ -107,6 +107,17 @@ pub struct History {
     pub as_of: Mid,
 }
 
+/// One message, as far as the store remembers it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Found {
+    /// The complete `OutgoingMessage` encoding, unless its time is over.
+    pub outgoing: Option<Bytes>,
+    /// Its receivers; a message that was stored more than [`RECOVERY_SECONDS`] ago may have none.
+    pub receivers: Vec<ChannelKey>,
+    /// Seconds that it will still be kept; `None`: it is in no queue.
+    pub left: Option<u64>,
+}
+
 /// What was announced in a stretch of ids.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Missed {
@@ -171,6 +182,11 @@ pub trait Store {
         after: Mid,
         upto: Option<Mid>,
     ) -> impl Future<Output = Result<Missed, StoreError>>;
+
+    /// What is remembered of a message, for operators.
+    fn find(&self, _id: Mid) -> impl Future<Output = Result<Option<Found>, StoreError>> {
+        async { Ok(None) }
+    }
 
     /// The last id given out; [`Mid::ZERO`] if there is none.
     fn last_id(&self) -> impl Future<Output = Result<Mid, StoreError>>;

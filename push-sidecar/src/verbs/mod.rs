@@ -5,6 +5,7 @@
 //! | [`check`] | whether the daemon can work with what it is given |
 //! | [`sign`], [`publish`], [`listen`] | what a portal and its browsers do, for scripts |
 //! | [`doctor`] | whether messages get from the portal to browsers |
+//! | [`trace`] | where a message went |
 //! | [`findings`] | what is told line by line, for people and for programs. Pure |
 //! | [`nginx_conf`], [`sites`] | what nginx's files say of all this |
 //! | [`keys`] | where a security key is read |
@@ -22,6 +23,7 @@ pub mod nginx_conf;
 pub mod publish;
 pub mod sign;
 pub mod sites;
+pub mod trace;
 
 /// For a verb that talks to somebody.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

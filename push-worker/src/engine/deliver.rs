@@ -10,6 +10,7 @@ use bytes::Bytes;
 use push_protocol::{ApiError, ChannelKey, Mid};
 
 use super::Engine;
+use super::tracing::Outcome;
 use crate::delivery::{Delivery, frame_of, payload_of};
 use crate::response::ContentType;
 use crate::session::{Kind, Progress, State};
@@ -49,6 +50,9 @@ impl Engine {
         outgoing: Bytes,
     ) {
         self.link.reached(id);
+        if self.is_traced() {
+            self.trace_message(host, id, receivers);
+        }
         let slots: Vec<u32> = receivers.iter().filter_map(|key| self.hub.find(key)).collect();
         let message = Rc::new(Delivery::new(id, late, outgoing));
         if let [slot] = slots[..]
@@ -146,6 +150,22 @@ impl Engine {
 
     /// Delivers to one session, unless it has had the message.
     fn deliver_to<H: Host>(&mut self, host: &mut H, index: u32, message: &Rc<Delivery>) {
+        if !self.is_traced() {
+            return self.deliver_now(host, index, message);
+        }
+        let (id, outcome) =
+            (self.sessions.id(index), self.outcome(index, message.id, message.late));
+        let cut = self.counters.slow + self.counters.crowded;
+        self.deliver_now(host, index, message);
+        let is_gone = self.sessions.find(id).is_none();
+        let is_cut = is_gone && self.counters.slow + self.counters.crowded > cut;
+        if let Some(outcome) = outcome {
+            let outcome = if is_cut { Outcome::Cut } else { outcome };
+            self.trace_outcome(host, message.id, outcome);
+        }
+    }
+
+    fn deliver_now<H: Host>(&mut self, host: &mut H, index: u32, message: &Rc<Delivery>) {
         let Some(session) = self.sessions.get_mut(index) else {
             return;
         };
@@ -243,6 +263,11 @@ impl Engine {
         self.counters.delivered += messages.len() as u64;
         if messages.is_empty() {
             return;
+        }
+        if self.is_traced() {
+            for message in &messages {
+                self.trace_outcome(host, message.id, Outcome::Written(kind, format));
+            }
         }
         match kind {
             Kind::Poll => {

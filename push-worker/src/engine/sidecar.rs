@@ -170,6 +170,7 @@ impl Engine {
             ToWorker::Oldest { req, channel } => self.oldest(host, req, &channel),
             ToWorker::Evict { channel } => self.evict(host, &channel),
             ToWorker::ReportWanted { req } => self.report(host, req),
+            ToWorker::TraceWanted { req, channels } => self.trace(host, req, &channels),
             ToWorker::ServerStatsAnswer { req, json } => {
                 self.server_stats_answer(host, req, Some(&json));
             }

@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 
 use crate::health::Condition;
 
-use super::{Caps, Events, History, Missed, PublishItem, Store, StoreError, StoreEvent, Token};
+use super::{
+    Caps, Events, Found, History, Missed, PublishItem, Store, StoreError, StoreEvent, Token,
+};
 use crate::surroundings::unix_time;
 use queues::{Queues, UnixMillis};
 
@@ -72,6 +74,10 @@ impl Store for MemoryStore {
         upto: Option<Mid>,
     ) -> Result<Missed, StoreError> {
         Ok(self.queues.borrow().missed((self.clock)(), &receivers, after, upto))
+    }
+
+    async fn find(&self, id: Mid) -> Result<Option<Found>, StoreError> {
+        Ok(self.queues.borrow().find((self.clock)(), id))
     }
 
     async fn last_id(&self) -> Result<Mid, StoreError> {

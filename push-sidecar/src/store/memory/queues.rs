@@ -8,7 +8,7 @@ use foldhash::quality::RandomState;
 use hashbrown::{HashMap, HashSet};
 use push_protocol::{ChannelKey, Mid, outgoing};
 
-use crate::store::{Announced, Caps, History, Missed, PublishItem, RECOVERY_SECONDS, Token};
+use crate::store::{Announced, Caps, Found, History, Missed, PublishItem, RECOVERY_SECONDS, Token};
 
 /// Milliseconds since the Unix epoch.
 pub type UnixMillis = u64;
@@ -166,6 +166,16 @@ impl Queues {
         let skip = found.len().saturating_sub(caps.total);
         let messages = found.into_iter().skip(skip).map(|(id, o)| (id, o.clone())).collect();
         History { messages, as_of: self.last_id() }
+    }
+
+    /// What is remembered of a message.
+    pub fn find(&self, now: UnixMillis, id: Mid) -> Option<Found> {
+        let stored = self.messages.get(&id).filter(|stored| stored.expires > now)?;
+        Some(Found {
+            outgoing: Some(stored.outgoing.clone()),
+            receivers: stored.receivers.to_vec(),
+            left: stored.listed.then(|| (stored.expires - now) / 1000),
+        })
     }
 
     /// Everything kept for `receivers` in a stretch of ids.

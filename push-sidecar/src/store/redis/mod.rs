@@ -32,7 +32,7 @@ use tokio::task::JoinHandle;
 pub use condition::known_remedy;
 pub use subscription::Timing;
 
-use super::{Caps, Events, History, Missed, PublishItem, Store, StoreError, Token};
+use super::{Caps, Events, Found, History, Missed, PublishItem, Store, StoreError, Token};
 use crate::health::Condition;
 use crate::random;
 use condition::Watch;
@@ -172,6 +172,10 @@ impl Store for RedisStore {
         upto: Option<Mid>,
     ) -> Result<Missed, StoreError> {
         reading::missed(&self.commands, receivers, after, upto).await
+    }
+
+    async fn find(&self, id: Mid) -> Result<Option<Found>, StoreError> {
+        reading::find(&self.commands, id).await
     }
 
     async fn last_id(&self) -> Result<Mid, StoreError> {

@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 
 use super::connection::{Commands, LuaScript, ScriptArgs};
 use super::layout;
-use crate::store::{Announced, Caps, History, Missed, StoreError};
+use crate::store::{Announced, Caps, Found, History, Missed, StoreError};
 
 /// Log entries, messages or channels asked for in one command.
 const CHUNK: usize = 1000;
@@ -49,6 +49,32 @@ pub async fn last_id(commands: &Commands) -> Result<Mid, StoreError> {
     let mut parts = array(commands.run(&command).await?)?.into_iter();
     let (start, counter) = (number(parts.next())?, number(parts.next())?);
     Ok(if start == 0 { Mid::ZERO } else { Mid::new(start, counter) })
+}
+
+/// What is remembered of a message: itself, as long as it is kept, and for a minute its entry in the
+/// log.
+pub async fn find(commands: &Commands, id: Mid) -> Result<Option<Found>, StoreError> {
+    let [mut get, mut ttl, mut log] = [Cmd::new(), Cmd::new(), Cmd::new()];
+    get.arg("GET").arg(layout::message(id));
+    ttl.arg("TTL").arg(layout::message(id));
+    let entry = layout::log_entry(id);
+    log.arg("XRANGE").arg(layout::LOG).arg(&entry).arg(&entry);
+    let mut found = Found::default();
+    if let Value::BulkString(outgoing) = commands.run(&get).await? {
+        found.outgoing = Some(Bytes::from(outgoing));
+        found.left = match commands.run(&ttl).await? {
+            Value::Int(left) => u64::try_from(left).ok(),
+            _ => None,
+        };
+    }
+    let entries = array(commands.run(&log).await?)?;
+    let logged = !entries.is_empty();
+    for entry in entries {
+        let (_, receivers, outgoing) = log_entry(entry)?;
+        found.receivers = layout::unpack_receivers(&receivers).collect();
+        found.outgoing = found.outgoing.or(outgoing);
+    }
+    Ok((logged || found.outgoing.is_some()).then_some(found))
 }
 
 /// Writes what `position.lua` writes to see whether Redis takes it.

@@ -201,8 +201,9 @@ impl Doctor {
                     told.ok("daemon", tried, format!("push-sidecar {} works", report.software));
                 }
             }
-            Ok(Answer::Error(error)) => {
-                told.error("daemon", tried, error, "push-sidecar health tells more");
+            Ok(other) => {
+                let found = format!("answers something else: {other:?}");
+                told.error("daemon", tried, found, "push-sidecar health tells more");
             }
             Err(error) => told.error(
                 "daemon",
