@@ -30,6 +30,52 @@ fn none(problems: &[String]) {
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
 }
 
+/// A block without its comments, which are in the reader's language.
+fn without_comments(block: &Block) -> String {
+    let strip = |line: &str| {
+        let comment = line.find(" #").or_else(|| line.trim_start().starts_with('#').then_some(0));
+        line[..comment.unwrap_or(line.len())].trim_end().to_owned()
+    };
+    let lines: Vec<String> = block.text.lines().map(strip).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn both_languages_say_the_same() {
+    let (english, russian) = (guides("en"), guides("ru"));
+    let mut problems = Vec::new();
+    for name in english.keys().chain(russian.keys()) {
+        let (Some(en), Some(ru)) = (english.get(name), russian.get(name)) else {
+            problems.push(format!("{name} is there in one language only"));
+            continue;
+        };
+        let levels = |document: &Document| -> Vec<usize> {
+            document.headings.iter().map(|(level, _)| *level).collect()
+        };
+        if levels(en) != levels(ru) {
+            let (en, ru) = (&en.headings, &ru.headings);
+            problems.push(format!("{name}: other headings\n  {en:?}\n  {ru:?}"));
+        }
+        if en.blocks.len() != ru.blocks.len() {
+            let (en, ru) = (en.blocks.len(), ru.blocks.len());
+            problems.push(format!("{name}: {en} blocks in English, {ru} in Russian"));
+        }
+        for (en, ru) in en.blocks.iter().zip(&ru.blocks) {
+            if en.info != ru.info || without_comments(en) != without_comments(ru) {
+                problems.push(format!(
+                    "{name}: the block of line {} differs from that of line {} in Russian",
+                    en.line, ru.line
+                ));
+            }
+        }
+        if en.rows().count() != ru.rows().count() {
+            let (en, ru) = (en.rows().count(), ru.rows().count());
+            problems.push(format!("{name}: {en} rows of tables in English, {ru} in Russian"));
+        }
+    }
+    none(&problems);
+}
+
 /// Name and contexts of each directive, as `directives.rs` has them.
 fn directives() -> Vec<(String, &'static str)> {
     let source = read(&builds::repository().join("ngx-push-module/src/directives.rs"));
@@ -151,6 +197,32 @@ fn every_directive_is_told_as_the_source_has_it() {
         }
     }
     none(&problems);
+}
+
+/// The roles of a location, as `location.rs` names them; the one for tests alone left out.
+fn roles() -> Vec<String> {
+    let source = read(&builds::repository().join("ngx-push-module/src/location.rs"));
+    let names = source.split_once("fn name(self)").expect("the names").1;
+    let names = names.split_once("\n    }\n").expect("their end").0;
+    let name = |line: &str| Some(line.split_once("=> \"")?.1.split_once('"')?.0.to_owned());
+    let roles = names.lines().filter_map(name).filter(|name| name != "echo");
+    roles.collect()
+}
+
+#[test]
+fn every_role_is_told() {
+    let roles = roles();
+    assert!(roles.len() >= 4, "{roles:?}");
+    for language in ["en", "ru"] {
+        let guides = guides(language);
+        let section = guides["directives.md"].section("bx_push").expect("the section");
+        let syntax = format!("`bx_push {};`", roles.join(" \\| "));
+        assert!(section.iter().any(|line| line.contains(&syntax)), "{language}: no {syntax}");
+        for role in &roles {
+            let bullet = format!("- `{role}`");
+            assert!(section.iter().any(|line| line.starts_with(&bullet)), "{language}: no {role}");
+        }
+    }
 }
 
 #[test]
