@@ -199,6 +199,65 @@ fn every_directive_is_told_as_the_source_has_it() {
     none(&problems);
 }
 
+/// A number as the guides write it: `64k`, `1d`, 100; in bytes, milliseconds, or itself.
+fn value(text: &str, unit: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match (unit, &text[digits.len()..]) {
+        ("bytes", "k") => 1 << 10,
+        ("bytes", "m") => 1 << 20,
+        ("bytes", "g") => 1 << 30,
+        ("milliseconds", "") if digits == "0" => 1,
+        ("milliseconds", "s") => 1_000,
+        ("milliseconds", "h") => 3_600_000,
+        ("milliseconds", "d") => 86_400_000,
+        ("", "") => 1,
+        _ => return None,
+    };
+    Some(digits.parse::<u64>().ok()? * factor)
+}
+
+/// nginx tells the range of a directive when a value is far beyond it.
+#[test]
+fn every_range_is_told() -> io::Result<()> {
+    let root = NginxRoot::new(Nginx::Installed)?;
+    let (english, russian) = (guides("en"), guides("ru"));
+    let mut problems = Vec::new();
+    let mut count = 0;
+    for directive in defaults().into_keys() {
+        let conf = |value: &str| whole("http", &format!("{directive} {value};\n"));
+        let told = ["99999999m", "9999d", "99999999"]
+            .iter()
+            .filter_map(|value| root.try_out(&conf(value)?).ok()?.err())
+            .find_map(|told| Some(told.split_once(", want ")?.1.to_owned()));
+        // An algorithm has none.
+        let Some(told) = told else { continue };
+        let words: Vec<&str> = told.split_whitespace().collect();
+        let unit = if words[3] == "in" { "" } else { words[3] };
+        let range = (words[0].parse().ok(), words[2].parse().ok());
+        count += 1;
+        for (language, guides, separator) in [("en", &english, " … "), ("ru", &russian, " до ")]
+        {
+            let section = guides["directives.md"].section(directive).unwrap_or_default();
+            let text = section.join(" ").replace('`', "");
+            let is_told = text.match_indices(separator).any(|(at, _)| {
+                let (before, behind) = (&text[..at], &text[at + separator.len()..]);
+                let word =
+                    |word: Option<&str>| value(word?.trim_matches([',', '.', ':', ';']), unit);
+                (word(before.split(' ').next_back()), word(behind.split(' ').next())) == range
+            });
+            if !is_told {
+                problems.push(format!(
+                    "docs/{language}: {directive}: want {} to {}",
+                    words[0], words[2]
+                ));
+            }
+        }
+    }
+    none(&problems);
+    assert!(count >= 10, "{count}");
+    Ok(())
+}
+
 /// The roles of a location, as `location.rs` names them; the one for tests alone left out.
 fn roles() -> Vec<String> {
     let source = read(&builds::repository().join("ngx-push-module/src/location.rs"));
