@@ -94,9 +94,18 @@ impl Worker {
         self.complained = Some((now, what.to_owned()));
         log::line(
             Level::Error,
-            format_args!("push sidecar at unix:{}: {what}; trying again", self.sidecar.display()),
+            format_args!(
+                "push sidecar at unix:{}: {what}; trying again (is it running: systemctl status \
+                 push-sidecar; push-sidecar check tells whether nginx may connect)",
+                self.sidecar.display()
+            ),
         );
     }
+}
+
+/// A poll was refused: its list of channels is void.
+pub fn refused_channels() {
+    enter(|w| w.engine.refused_channels(&mut w.host));
 }
 
 /// A worker process starts.

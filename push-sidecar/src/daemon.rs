@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 use crate::config::{Config, hide_password};
 use crate::exchange::Exchange;
 use crate::link_server::{self, ListenError, Peers, Socket};
+use crate::logging;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
 use crate::store::{Events, Store, StoreError};
@@ -117,6 +118,7 @@ async fn keep_house<S: Store + 'static>(exchange: &Rc<Exchange<S>>) {
     loop {
         tokio::time::sleep(HOUSEKEEPING).await;
         exchange.store().housekeeping();
+        logging::tell_left_out();
     }
 }
 

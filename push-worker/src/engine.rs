@@ -4,9 +4,10 @@
 //! * [`deliver`]: messages reach them. * [`crowd`]: the oldest of too many has to go.
 //! * [`publish`]: messages and questions leave. * [`sidecar`]: the link. * [`time`]: what is due.
 //! * [`intake`]: what clients say. * [`relief`]: who costs too much. * [`leaving`]: the worker goes.
-//! * [`tracing`]: what an operator wants to see.
+//! * [`tracing`]: what an operator wants to see. * [`complaints`]: what is logged now and then.
 
 mod closing;
+mod complaints;
 mod counters;
 mod crowd;
 mod deliver;
@@ -105,6 +106,8 @@ pub struct Engine {
     counters: Counters,
     /// Set while somebody looks.
     tracing: Option<tracing::Tracing>,
+    /// When each kind of log line was written.
+    told: [complaints::Told; 4],
 }
 
 /// How long a closed WebSocket's peer may take to answer, milliseconds.
@@ -142,6 +145,7 @@ impl Engine {
             leaving: None,
             counters: Counters::default(),
             tracing: None,
+            told: Default::default(),
         }
     }
 

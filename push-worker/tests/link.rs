@@ -371,3 +371,36 @@ fn what_becomes_of_messages_is_told_while_somebody_looks() {
     let (_, deliveries) = ask(&mut world, 5);
     assert_eq!(deliveries, []);
 }
+
+#[test]
+fn what_is_repeated_is_logged_once_a_minute_with_how_often() {
+    let mut world = World::new();
+    let lines = |world: &mut World, word: &str| -> Vec<String> {
+        let lines = std::mem::take(&mut world.host.log);
+        assert!(lines.iter().all(|line| line.contains(word)), "{lines:?}");
+        lines
+    };
+    for _ in 0..5_000 {
+        world.engine.refused_channels(&mut world.host);
+    }
+    let told = lines(&mut world, "4010");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("signature_key") && !told[0].contains("more like this"), "{told:?}");
+    world.pass(60_000);
+    world.host.log.clear();
+    world.engine.refused_channels(&mut world.host);
+    world.engine.refused_channels(&mut world.host);
+    let told = lines(&mut world, "4010");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].ends_with("(4999 more like this since the last line)"), "{told:?}");
+    // Each kind has a line of its own.
+    world.heard();
+    for request in 1..=100 {
+        publish(&mut world, request, 1);
+        let seq = world.published()[0].0;
+        ack(&mut world, seq, PublishStatus::Refused);
+    }
+    let told = lines(&mut world, "refused a message");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("push-sidecar check"), "{told:?}");
+}

@@ -9,6 +9,7 @@ use push_worker::{Format, Response, SettingsId, Subscriber};
 use super::{Action, Upgrade, not_found};
 use crate::location::Location;
 use crate::ngx::request::{Method, Path, Request};
+use crate::worker;
 
 pub fn content(request: &Request<'_>, location: &Location, settings: SettingsId) -> Action {
     if let Some(upgrade) = wants_upgrade(request) {
@@ -17,10 +18,13 @@ pub fn content(request: &Request<'_>, location: &Location, settings: SettingsId)
             .unwrap_or_else(Action::Refuse);
     }
     match request.method() {
-        Method::Get => match subscriber(request, location, settings) {
-            Some(subscriber) => Action::Poll(subscriber),
-            None => Action::Respond(Response::sub_error(ApiError::WrongChannelId)),
-        },
+        Method::Get => {
+            let Some(subscriber) = subscriber(request, location, settings) else {
+                worker::refused_channels();
+                return Action::Respond(Response::sub_error(ApiError::WrongChannelId));
+            };
+            Action::Poll(subscriber)
+        }
         Method::Options => Action::Respond(Response::preflight()),
         Method::Post | Method::Other => not_found(),
     }

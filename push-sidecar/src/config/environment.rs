@@ -35,9 +35,11 @@ fn list(into: &mut Vec<String>, value: &str) -> Result<(), String> {
 
 fn format(into: &mut LogFormat, value: &str) -> Result<(), String> {
     *into = match value {
+        "auto" => LogFormat::Auto,
+        "journal" => LogFormat::Journal,
         "text" => LogFormat::Text,
         "json" => LogFormat::Json,
-        _ => return Err(format!("{value:?} is neither text nor json")),
+        _ => return Err(format!("{value:?} is none of auto, journal, text, json")),
     };
     Ok(())
 }

@@ -46,7 +46,7 @@ pub struct Config {
 pub struct Log {
     /// `error`, `warn`, `info`, `debug`, `trace`.
     pub level: String,
-    /// `text` or `json`.
+    /// `auto`, `journal`, `text` or `json`.
     pub format: LogFormat,
 }
 
@@ -54,6 +54,10 @@ pub struct Log {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    /// `Journal` if standard error is the journal's, else `Text`.
+    Auto,
+    /// The systemd journal, with fields.
+    Journal,
     /// For people.
     Text,
     /// One object a line.
@@ -127,7 +131,7 @@ impl Default for Config {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Text }
+        Self { level: "info".into(), format: LogFormat::Auto }
     }
 }
 

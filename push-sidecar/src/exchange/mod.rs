@@ -241,7 +241,7 @@ impl<S: Store + 'static> Exchange<S> {
             let Missed { messages: mut found, others, .. } = match retry(read).await {
                 Ok(missed) => missed,
                 Err(error) => {
-                    tracing::error!(%error, "the store cannot tell what was missed");
+                    tracing::error!(%error, "the store cannot tell what was missed; push-sidecar health and push-sidecar check tell what is wrong with the store");
                     Missed::default()
                 }
             };

@@ -64,7 +64,7 @@ impl<S: Store + 'static> Exchange<S> {
                 ToWorker::StatsAnswer { req, ok: true, online }
             }
             Err(error) => {
-                tracing::warn!(%error, "online marks cannot be read");
+                tracing::warn!(%error, "online marks cannot be read; push-sidecar health and push-sidecar check tell what is wrong with the store");
                 ToWorker::StatsAnswer { req, ok: false, online: Vec::new() }
             }
         };

@@ -82,7 +82,7 @@ impl<S: Store + 'static> Exchange<S> {
         let missed = match retry(|| self.store.missed(channels.clone(), after, None)).await {
             Ok(missed) => missed,
             Err(error) => {
-                tracing::error!(%error, "the store cannot tell what a link missed");
+                tracing::error!(%error, "the store cannot tell what a link missed; push-sidecar health and push-sidecar check tell what is wrong with the store");
                 Missed::default()
             }
         };
@@ -139,7 +139,7 @@ impl<S: Store + 'static> Exchange<S> {
                 peer.outbox.send(&ToWorker::RecoverEnd { req, ok: true, as_of });
             }
             Err(error) => {
-                tracing::error!(%error, "a history cannot be read");
+                tracing::error!(%error, "a history cannot be read and its subscriber is closed with 4011; push-sidecar health and push-sidecar check tell what is wrong with the store");
                 peer.outbox.send(&ToWorker::RecoverEnd { req, ok: false, as_of: Mid::ZERO });
             }
         }
@@ -170,7 +170,7 @@ impl<S: Store + 'static> Exchange<S> {
                 history.messages.last().map(|(id, _)| *id)
             }
             Err(error) => {
-                tracing::warn!(%error, "the newest message cannot be read");
+                tracing::warn!(%error, "the newest message cannot be read; push-sidecar health and push-sidecar check tell what is wrong with the store");
                 None
             }
         };
@@ -209,7 +209,7 @@ impl<S: Store + 'static> Exchange<S> {
                 Err(StoreError::Unavailable(detail)) => (PublishStatus::Unavailable, detail),
                 Err(StoreError::Unknown(detail)) => (PublishStatus::Unknown, detail),
                 Err(StoreError::Refused(detail)) => {
-                    tracing::error!(%detail, "the store refused a publish");
+                    tracing::error!(%detail, "the store refused a publish; push-sidecar health and push-sidecar check tell what is wrong with the store");
                     (PublishStatus::Refused, detail)
                 }
             };

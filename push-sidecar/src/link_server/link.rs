@@ -36,11 +36,13 @@ pub async fn run<S: Store + 'static>(
         Ok(Ok(Some(frame))) => frame,
         Ok(Ok(None)) => return,
         Ok(Err(error)) => {
-            tracing::warn!(%error, "a connection that is no link");
+            tracing::warn!(%error, "a connection that is no link; does bx_push_sidecar alone name this socket?");
             return;
         }
         Err(_) => {
-            tracing::warn!("a connection that says nothing");
+            tracing::warn!(
+                "a connection that says nothing; does bx_push_sidecar alone name this socket?"
+            );
             return;
         }
     };

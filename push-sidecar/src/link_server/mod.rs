@@ -36,13 +36,15 @@ pub async fn serve<S: Store + 'static>(
                         Ok(LeanSocket { reading, writing }) => {
                             run_link(reading, writing, exchange).await;
                         }
-                        Err(error) => tracing::error!(%error, "cannot watch a link"),
+                        Err(error) => {
+                            tracing::error!(%error, "cannot watch a link; raise LimitNOFILE= of the unit");
+                        }
                     }
                 });
             }
             Err(error) => {
                 // Out of file descriptors, most likely: links that end free some.
-                tracing::error!(%error, "cannot accept a link");
+                tracing::error!(%error, "cannot accept a link; raise LimitNOFILE= of the unit");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -5,6 +5,7 @@ use push_protocol::request::{self, Publication};
 use push_protocol::{ChannelKey, frame};
 
 use super::Engine;
+use super::complaints::Complaint;
 use crate::publishing::{Asker, Expired, PATIENCE, Question};
 use crate::response::ContentType;
 use crate::session::State;
@@ -75,9 +76,14 @@ impl Engine {
             PublishStatus::Unknown => self.publishing.retry_later(seq, true, host.now()),
             PublishStatus::Refused => {
                 if let Some(asker) = self.publishing.finish(seq) {
-                    host.log(
+                    self.complain(
+                        host,
+                        Complaint::Refused,
                         Level::Error,
-                        format_args!("the push store refused a message: {detail}"),
+                        format_args!(
+                            "the push store refused a message: {detail}; push-sidecar check tells \
+                             what is wrong with it"
+                        ),
                     );
                     self.counters.unpublished += 1;
                     self.answer_asker(host, asker, Response::new(500));
@@ -113,6 +119,16 @@ impl Engine {
 
     fn not_published<H: Host>(&mut self, host: &mut H, asker: Asker, answer: Response) {
         self.counters.unpublished += 1;
+        self.complain(
+            host,
+            Complaint::Unpublished,
+            Level::Error,
+            format_args!(
+                "a message could not be stored in time and its publisher was told {}; push-sidecar \
+                 health tells what is wrong with sidecar or store",
+                answer.status
+            ),
+        );
         self.answer_asker(host, asker, answer);
     }
 

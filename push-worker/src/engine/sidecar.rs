@@ -8,6 +8,7 @@ use push_protocol::{ChannelKey, Mid};
 
 use super::Engine;
 use super::closing::last_message_id;
+use super::complaints::Complaint;
 use crate::link::{Due, LinkState};
 use crate::response::LastMessageId;
 use crate::{Host, Level, Response};
@@ -96,9 +97,14 @@ impl Engine {
     }
 
     fn distrust<H: Host>(&mut self, host: &mut H, error: &LinkError) {
-        host.log(
+        self.complain(
+            host,
+            Complaint::Nonsense,
             Level::Error,
-            format_args!("the push sidecar sent what can't be understood ({error}), reconnecting"),
+            format_args!(
+                "the push sidecar sent what can't be understood ({error}), reconnecting; install \
+                 module and push-sidecar of one release, and restart both"
+            ),
         );
         self.give_up_link(host);
     }
@@ -201,7 +207,10 @@ impl Engine {
     fn start_over<H: Host>(&mut self, host: &mut H, position: Mid) {
         host.log(
             Level::Warn,
-            format_args!("the push store's message ids went back; has it been replaced?"),
+            format_args!(
+                "the push store's message ids went back; has it been replaced? Clients may miss \
+                 what it held (push-sidecar check tells of its persistence)"
+            ),
         );
         self.link.position = position;
         for id in self.sessions.ids() {
@@ -242,7 +251,10 @@ impl Engine {
             Due::GiveUp => {
                 host.log(
                     Level::Error,
-                    format_args!("the push sidecar has been silent for 15 s, reconnecting"),
+                    format_args!(
+                        "the push sidecar has been silent for 15 s, reconnecting; push-sidecar \
+                         health tells what holds it up"
+                    ),
                 );
                 self.give_up_link(host);
             }

@@ -74,6 +74,7 @@ impl Engine {
             self.schedule.put(&mut self.sessions, id.index(), pings, host.now());
             return SessionId(id.0);
         }
+        self.refused_channels(host);
         self.close_with_error(host, id.index(), ApiError::WrongChannelId);
         SessionId(id.0)
     }

@@ -78,12 +78,12 @@ impl Subscription {
             if whole {
                 backoff.reset();
                 silent = false;
-                tracing::warn!(%reason, "announcements lost, subscribing again");
+                tracing::warn!(%reason, "announcements lost, subscribing again; what was missed is read from Redis afterwards");
                 let _ = self.events.send(StoreEvent::Lost);
             } else if !silent {
                 // Once is enough until it works again.
                 silent = true;
-                tracing::warn!(%reason, "cannot subscribe to announcements, trying on");
+                tracing::warn!(%reason, "cannot subscribe to announcements, trying on; push-sidecar check tells why");
             }
             sleep(backoff.wait()).await;
         }
