@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use push_tests::host::key_file;
 use push_tests::{Host, Nginx, Setup, Store, TestResult, ports, verb};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The host, with a server block `front` in its nginx: the proxy in front.
 struct Front {
@@ -173,13 +174,15 @@ async fn a_proxy_in_front_that_is_wrong_is_told_what_to_add() -> TestResult {
         "proxy_set_header Upgrade $http_upgrade;",
     );
     told.has("long poll", "ok", "the message came", "");
-    told.has("long request line", "error", "answered 414", "large_client_header_buffers 4 16k;");
+    told.has("long request line", "warning", "answered 414", "large_client_header_buffers 4 16k;");
     drop(host);
 
     // The headers, and HTTP/1.0.
     let lines = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";";
-    let Front { host, front } = behind("", lines)?;
+    let Front { host, front } = behind("large_client_header_buffers 4 1k;", lines)?;
     let told = Told::of(&host, &["--public", &front]).await?;
+    let line = "large_client_header_buffers 4 16k;";
+    told.has("long request line", "error", "answered 414", line);
     told.has("WebSocket", "error", "", "proxy_http_version 1.1;");
     drop(host);
 
@@ -373,5 +376,89 @@ async fn what_does_not_run_is_told() -> TestResult {
         assert!(ended.out.contains(line), "{line}: {}", ended.out);
     }
     assert_eq!(verb::run(&["doctor", "--public", "portal"]).await?.status, 2);
+    Ok(())
+}
+
+/// A server of bytes that says the same to everybody, or passes on what another one says, late.
+async fn middleman(
+    to: Option<std::net::SocketAddr>,
+    words: &'static str,
+) -> std::io::Result<std::net::SocketAddr> {
+    const LATE: std::time::Duration = std::time::Duration::from_millis(1_300);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut from_client, mut to_client) = client.into_split();
+                let mut buffer = vec![0; 65536];
+                let Some(to) = to else {
+                    // A request, or the beginning of one.
+                    let _ = from_client.read(&mut buffer).await?;
+                    return to_client.write_all(words.as_bytes()).await;
+                };
+                let server = tokio::net::TcpStream::connect(to).await?;
+                let (mut from_server, mut to_server) = server.into_split();
+                tokio::spawn(
+                    async move { tokio::io::copy(&mut from_client, &mut to_server).await },
+                );
+                loop {
+                    let count = from_server.read(&mut buffer).await?;
+                    if count == 0 {
+                        return to_client.shutdown().await;
+                    }
+                    tokio::time::sleep(LATE).await;
+                    to_client.write_all(&buffer[..count]).await?;
+                }
+            });
+        }
+    });
+    Ok(address)
+}
+
+#[tokio::test]
+async fn what_holds_messages_back_is_told() -> TestResult {
+    let host = setup().start()?;
+    let front = middleman(Some(host.nginx.addresses.public), "").await?;
+    let told = Told::of(&host, &["--public", &format!("http://{front}/")]).await?;
+    told.has("WebSocket", "warning", "ms after it was published", "proxy_buffering off;");
+    told.has("long poll", "warning", "ms after it was published", "proxy_buffering off;");
+    Ok(())
+}
+
+#[tokio::test]
+async fn clocks_that_differ_are_told() -> TestResult {
+    let host = setup().start()?;
+    let words =
+        "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2020 04:29:21 GMT\r\nContent-Length: 0\r\n\r\n";
+    let internal = middleman(None, words).await?;
+    let internal = format!("http://{internal}/");
+    let nobody = "http://127.0.0.1:1/";
+    let told = Told::of(&host, &["--internal", &internal, "--public", nobody]).await?;
+    told.has("clock", "warning", "s from the one here", "timedatectl set-ntp true");
+    told.has("connection", "error", "cannot connect to 127.0.0.1:1", "systemctl status nginx");
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_portal_on_a_host_has_its_key() -> TestResult {
+    let mut setup = setup();
+    let (other, folder) = (ports::free(), tempfile::tempdir()?);
+    let file = key_file(folder.path(), "other", "the-key-of-another-portal-0123456789", 0o600)?;
+    setup.conf.servers = format!(
+        "server {{ listen {other}; server_name other.example; bx_push_security_key_file {};
+             location /bitrix/subws/ {{ bx_push sub; }} location /bitrix/sub/ {{ bx_push sub; }} }}",
+        file.display()
+    );
+    let host = setup.start()?;
+    let told = Told::of(&host, &[]).await?;
+    told.is_green(&["WebSocket"]);
+    let walked = told.findings.iter().filter(|finding| finding["part"] == "WebSocket").count();
+    assert_eq!(walked, 2, "{:#?}", told.findings);
+    // The settings of either portal fit.
+    for key in [&host.key.0[..], "the-key-of-another-portal-0123456789"] {
+        let file = settings(&host, &[("signature_key", key)])?.display().to_string();
+        Told::of(&host, &["--settings", &file]).await?.is_green(&["portal's key", "WebSocket"]);
+    }
     Ok(())
 }

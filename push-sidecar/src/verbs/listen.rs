@@ -182,8 +182,8 @@ impl Listener<'_> {
                     ));
                 }
                 Event::Closed { code, reason } => {
-                    let told = format!("closed the WebSocket with {code} {reason}");
-                    return Ok(self.failed(told.trim_end(), nonsense::close_remedy(code).into()));
+                    let told = nonsense::closed(code, &reason);
+                    return Ok(self.failed(&told, nonsense::close_remedy(code).into()));
                 }
             }
         }

@@ -284,6 +284,25 @@ mod tests {
         assert_eq!((&authority(&url)[..], is_secure(&url)), ("p.example", false));
     }
 
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_named() {
+        for (problem, found, remedy) in [
+            (CertificateError::Expired, "has expired", "renew it"),
+            (CertificateError::NotValidYet, "clock", "ssl_certificate"),
+            (CertificateError::UnknownIssuer, "issuer", "fullchain.pem"),
+            (CertificateError::NotValidForName, "another name", "one for this name"),
+            (CertificateError::Revoked, "of no use", "ssl_certificate"),
+        ] {
+            let failure =
+                tls_failure(&io::Error::other(rustls::Error::InvalidCertificate(problem)));
+            assert!(failure.to_string().contains(found), "{failure}");
+            assert!(failure.remedy().contains(remedy), "{failure}: {}", failure.remedy());
+        }
+        let other = tls_failure(&io::Error::other(rustls::Error::DecryptError));
+        assert!(matches!(other, Failure::Tls(_)), "{other}");
+        assert!(matches!(tls_failure(&io::ErrorKind::UnexpectedEof.into()), Failure::Tls(_)));
+    }
+
     #[tokio::test]
     async fn who_does_not_listen_is_told() {
         let dialler = Dialler { connect: Some(([127, 0, 0, 1], 1).into()), ..Dialler::default() };

@@ -96,6 +96,15 @@ pub fn remedy(asked: Asked, path: &str, answer: &Answer) -> String {
     }
 }
 
+/// A close in words; the reason often begins with the code.
+pub fn closed(code: u16, reason: &str) -> String {
+    match reason {
+        "" => format!("closed with {code}"),
+        reason if reason.starts_with(&code.to_string()) => format!("closed with {reason}"),
+        reason => format!("closed with {code}: {reason}"),
+    }
+}
+
 /// What a close code means, and what to change.
 pub fn close_remedy(code: u16) -> &'static str {
     match code {

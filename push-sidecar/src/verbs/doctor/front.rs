@@ -13,32 +13,63 @@ use crate::verbs::sites::Site;
 
 /// Channels of a long list: what nginx-conf/ has room for.
 const MANY: usize = 100;
+/// Channels of a list that no user goes without.
+const SOME: usize = 20;
 
-/// Polls with a list of many channels. Its request line has more than 10 KiB.
+/// Polls with lists of channels: of many, whose request line has more than 10 KiB, and if that does
+/// not pass of some.
 pub async fn long_list(ground: &Ground, site: &Site, dialler: &Dialler, told: &mut Findings) {
     const PART: &str = "long request line";
-    let tried = format!("{MANY} channels at {}{}", site.url, &site.poll[1..]);
-    let channels: Vec<Channel> = (0..MANY).map_while(|_| Channel::new(ground)).collect();
-    let Some(first) = channels.first().filter(|_| ground.publishes) else {
-        return told.skipped(PART, tried, "needs a key, and an internal address that answers");
+    let tried = |count| format!("{count} channels at {}{}", site.url, &site.poll[1..]);
+    if ground.signer.is_none() || !ground.publishes {
+        return told.skipped(
+            PART,
+            tried(MANY),
+            "needs a key, and an internal address that answers",
+        );
+    }
+    let (found, remedy) = match passes(ground, site, dialler, MANY).await {
+        Ok(bytes) => return told.ok(PART, tried(MANY), format!("{bytes} bytes pass")),
+        Err(problem) => problem,
+    };
+    match passes(ground, site, dialler, SOME).await {
+        Ok(_) => told.warning(PART, tried(MANY), format!("{found}; {SOME} pass"), remedy),
+        Err((found, remedy)) => told.error(PART, tried(SOME), found, remedy),
+    }
+}
+
+/// Bytes of the request, or what came instead and the remedy.
+async fn passes(
+    ground: &Ground,
+    site: &Site,
+    dialler: &Dialler,
+    count: usize,
+) -> Result<usize, (String, String)> {
+    let channels: Vec<Channel> = (0..count).map_while(|_| Channel::new(ground)).collect();
+    let Some(first) = channels.first() else {
+        return Err(("no key".into(), String::new()));
     };
     let list: Vec<&str> = channels.iter().map(|channel| &channel.signed[..]).collect();
     let target = format!("{}?CHANNEL_ID={}", site.poll, list.join("/"));
     let bytes = target.len();
     let polling = Ask::get(&site.url, target, 2 * PATIENCE).ask(dialler);
     tokio::select! {
-        answer = polling => match answer {
+        answer = polling => Err(match answer {
             Ok(answer) => {
-                let remedy = nonsense::remedy(Asked::Poll, &site.poll, &answer);
-                told.error(PART, tried, nonsense::shown(&answer), remedy);
+                (nonsense::shown(&answer), nonsense::remedy(Asked::Poll, &site.poll, &answer))
             }
             // Some hang up in the middle of a request that is too long.
-            Err(failure) => told.error(PART, tried, failure.to_string(), format!("in the http block, and on any proxy in front, add:\n{}", nonsense::HEADER_LINES)),
-        },
+            Err(failure) => {
+                let lines = nonsense::HEADER_LINES;
+                let remedy = format!("in the http block, and on any proxy in front, add:\n{lines}");
+                (failure.to_string(), remedy)
+            }
+        }),
         online = walk::until_online(ground, first) => if online {
-            told.ok(PART, tried, format!("{bytes} bytes pass"));
+            Ok(bytes)
         } else {
-            told.error(PART, tried, "neither refused nor subscribed", "see nginx's error log, there and on any proxy in front");
+            let remedy = "see nginx's error log, there and on any proxy in front";
+            Err(("neither refused nor subscribed".into(), remedy.into()))
         },
     }
 }

@@ -3,12 +3,13 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`portal`] | the portal's `.settings.php`, and its key against the server's |
+//! | [`portal`], [`key`] | the portal's `.settings.php`, and its key against the server's |
 //! | [`walk`] | publishing and receiving, by WebSocket and by long poll |
 //! | [`front`] | what a proxy in front may do: short request lines, cuts, paths too many |
 //! | [`outside`] | whether other machines reach the internal address |
 
 mod front;
+mod key;
 mod outside;
 mod portal;
 mod walk;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use push_protocol::signature::{Algorithm, Verifier};
+use push_protocol::signature::Verifier;
 use url::Url;
 
 use super::client::dial;
@@ -29,6 +30,7 @@ use super::sites::{self, Site};
 use super::{keys, runtime};
 use crate::cli;
 use crate::control::{self, Answer, Question};
+use key::ServerKey;
 use portal::Portal;
 
 /// Options of `doctor`.
@@ -107,22 +109,30 @@ impl Doctor {
         if let Some(portal) = &portal {
             portal.check(&conf, told);
         }
-        let server = self.server_key(&conf, told);
-        let signer = match (&portal, &server) {
-            (Some(portal), Some(server)) => portal.compare_key(server, told).or(server.signer()),
-            (None, Some(server)) => server.signer(),
-            (_, None) => None,
-        };
+        let theirs = portal.as_ref().and_then(Portal::signer);
+        let server = self.server_key(&conf, theirs.as_ref());
+        server.tell(told);
+        if let Some(portal) = portal.as_ref().filter(|_| !server.keys.is_empty()) {
+            portal.compare_key(&server, told);
+        }
         let internal = self.internal(&conf, portal.as_ref())?;
+        let signer = theirs.clone().or(server.signer());
         let mut ground = Ground { conf, portal, signer, internal, publishes: false };
         ground.publishes = walk::publish(&ground, told).await;
         let outside =
             if self.outside.is_empty() { outside::interfaces() } else { self.outside.clone() };
         outside::check(&ground, &outside, told).await;
-        let sites = self.sites(&ground, told)?;
-        for site in &sites {
-            let dialler = walk::certificate(site, told).await;
-            let Some(dialler) = dialler else { continue };
+        let is_theirs = theirs.as_ref().is_some_and(|signer| server.verifies(signer).is_some());
+        for site in &self.sites(&ground, told)? {
+            // Other portals on this host have keys of their own.
+            let own = ServerKey::of(&self.key, site.location.as_ref());
+            ground.signer = match &theirs {
+                Some(theirs) if !is_theirs || own.verifies(theirs).is_some() => {
+                    Some(theirs.clone())
+                }
+                _ => own.signer().or(server.signer()),
+            };
+            let Some(dialler) = walk::certificate(site, told).await else { continue };
             walk::websocket(&ground, site, &dialler, told).await;
             walk::poll(&ground, site, &dialler, told).await;
             front::long_list(&ground, site, &dialler, told).await;
@@ -214,51 +224,15 @@ impl Doctor {
         }
     }
 
-    /// The keys of the first location with `bx_push sub`, or else of any.
-    fn server_key(&self, conf: &NginxConf, told: &mut Findings) -> Option<ServerKey> {
-        let location = conf.of_role("sub").next().or_else(|| conf.locations.first());
-        let algorithm = match (self.key.algorithm, location.and_then(|at| at.algorithm.as_deref()))
-        {
-            (Some(algorithm), _) => algorithm,
-            (None, name) => name.and_then(|name| name.parse().ok()).unwrap_or_default(),
+    /// The keys of the location for subscribers whose key is the portal's, or of the first.
+    fn server_key(&self, conf: &NginxConf, portal: Option<&Verifier>) -> ServerKey {
+        let fits = |location: &&Location| {
+            let server = ServerKey::of(&self.key, Some(location));
+            portal.is_some_and(|portal| server.verifies(portal).is_some())
         };
-        let sources: Vec<(String, Result<keys::Secret, String>)> =
-            match (&self.key.key_file, location) {
-                (Some(file), _) => vec![(file.display().to_string(), keys::read_file(file))],
-                (None, Some(Location { keys, .. })) => {
-                    keys.iter().map(|key| (key.shown(), key.read())).collect()
-                }
-                (None, None) => Vec::new(),
-            };
-        let mut found = Vec::new();
-        for (place, key) in sources {
-            match key {
-                Ok(key) => found.push((place, key)),
-                Err(error) => told.error("key file", place, error, "nginx's master reads it as root: run this as root; a new one: head -c 64 /dev/urandom | sha512sum | cut -d' ' -f1"),
-            }
-        }
-        if found.is_empty() {
-            told.skipped("key file", "bx_push_security_key_file", "no key is known, so nothing can be signed; add to the http block: bx_push_security_key_file /etc/nginx/bx-push.key;");
-            return None;
-        }
-        for (place, key) in &found {
-            let characters = key.0.chars().count();
-            if characters < 32 {
-                told.warning(
-                    "key file",
-                    place,
-                    format!("{characters} characters can be found by trying"),
-                    "take a key of 128 Latin letters and digits, here and in the portal",
-                );
-            } else {
-                told.ok(
-                    "key file",
-                    place,
-                    format!("a key of {characters} characters, for {}", algorithm.name()),
-                );
-            }
-        }
-        Some(ServerKey { algorithm, keys: found })
+        let location = conf.of_role("sub").find(fits);
+        let first = || conf.of_role("sub").next().or_else(|| conf.locations.first());
+        ServerKey::of(&self.key, location.or_else(first))
     }
 
     fn internal(&self, conf: &NginxConf, portal: Option<&Portal>) -> Result<Url, dial::Failure> {
@@ -312,18 +286,6 @@ impl Doctor {
         // As many as anybody wants to read about.
         sites.truncate(16);
         Ok(sites)
-    }
-}
-
-/// The keys of the server, and where each stands.
-struct ServerKey {
-    algorithm: Algorithm,
-    keys: Vec<(String, keys::Secret)>,
-}
-
-impl ServerKey {
-    fn signer(&self) -> Option<Verifier> {
-        self.keys.first().map(|(_, key)| keys::signer(self.algorithm, key))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use push_protocol::signature::{Algorithm, Verifier};
+use push_protocol::signature::Verifier;
 
-use super::{ServerKey, shown};
+use super::key::ServerKey;
+use super::shown;
 use crate::migrate::files::{Disk, Files};
 use crate::migrate::nginx::survey;
 use crate::migrate::portal::php::{self, Entry};
@@ -166,52 +167,41 @@ impl Portal {
         }
     }
 
-    /// Compares the keys. Who signs like the portal, if that is known.
-    pub fn compare_key(&self, server: &ServerKey, told: &mut Findings) -> Option<Verifier> {
+    /// Who signs like the portal, if that is known.
+    pub fn signer(&self) -> Option<Verifier> {
+        let key = Secret(self.value("signature_key").filter(|key| !key.is_empty())?);
+        let name = self.value("signature_algo").unwrap_or_else(|| "sha1".into());
+        Some(keys::signer(name.parse().ok()?, &key))
+    }
+
+    /// Compares the keys. The server has one at least.
+    pub fn compare_key(&self, server: &ServerKey, told: &mut Findings) {
         const PART: &str = "portal's key";
         let place = self.place("signature_key");
         let name = self.value("signature_algo").unwrap_or_else(|| "sha1".into());
-        let algorithm = match name.parse::<Algorithm>() {
-            Ok(algorithm) if algorithm == server.algorithm => algorithm,
-            _ => {
-                let tried = format!("signature_algo in {}", self.place("signature_algo"));
-                told.error(
-                    PART,
-                    tried,
-                    format!("'{name}', but the server has {}", server.algorithm.name()),
-                    self.line("signature_algo", server.algorithm.name()),
-                );
-                server.algorithm
-            }
-        };
+        if name.parse() != Ok(server.algorithm) {
+            let tried = format!("signature_algo in {}", self.place("signature_algo"));
+            let right = server.algorithm.name();
+            let found = format!("'{name}', but the server has {right}");
+            told.error(PART, tried, found, self.line("signature_algo", right));
+        }
         let tried = format!("signature_key in {place}");
+        let (file, own) = &server.keys[0];
         let Some(key) = self.value("signature_key").map(Secret) else {
             let (found, remedy) = if self.entry("signature_key").is_some() {
                 ("PHP has to evaluate it", "compare it with the key file by hand".to_owned())
             } else {
-                (
-                    "not set: the portal signs nothing",
-                    format!(
-                        "add to section 'pull' of {}:\n'signature_key' => '…', with the content of {}",
-                        self.file, server.keys[0].0
-                    ),
-                )
+                let remedy = format!(
+                    "add to section 'pull' of {}:\n'signature_key' => '…', with the content of {file}",
+                    self.file
+                );
+                ("not set: the portal signs nothing", remedy)
             };
-            told.error(PART, tried, found, remedy);
-            return None;
+            return told.error(PART, tried, found, remedy);
         };
-        let signer = keys::signer(algorithm, &key);
-        // As a browser presents it: signed by the portal's key, verified by the server's.
-        let text = b"80e28956d1be17f866cb56c227a58736";
-        let signature = signer.sign_text(text).unwrap_or_default();
-        let fits = |(_, key): &&(String, Secret)| {
-            keys::signer(server.algorithm, key).verify_text(text, signature.as_bytes())
-        };
-        if let Some((place, _)) = server.keys.iter().find(fits) {
-            told.ok(PART, tried, format!("signs what the key of {place} verifies"));
-            return Some(signer);
+        if let Some(place) = server.verifies(&keys::signer(server.algorithm, &key)) {
+            return told.ok(PART, tried, format!("signs what the key of {place} verifies"));
         }
-        let (file, own) = &server.keys[0];
         let blanks = key.0.trim() == own.0.trim();
         let hint = if blanks { " (but for blanks at its ends)" } else { "" };
         told.error(
@@ -220,7 +210,6 @@ impl Portal {
             format!("not the key of {file}{hint}: WebSockets are closed with 4010 again and again"),
             format!("put the portal's signature_key ({place}) into {file}, then: systemctl reload nginx\nor the content of {file} into {place}, {PAGE}"),
         );
-        Some(signer)
     }
 }
 

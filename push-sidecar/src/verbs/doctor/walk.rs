@@ -225,11 +225,8 @@ async fn received(ground: &Ground, channel: &Channel, socket: &mut WebSocket) ->
                     );
                 }
                 Event::Closed { code, reason } => {
-                    let found = format!("opened and closed with {code} {reason}");
-                    return Came::Not(
-                        found.trim_end().to_owned(),
-                        nonsense::close_remedy(code).into(),
-                    );
+                    let found = format!("opened and {}", nonsense::closed(code, &reason));
+                    return Came::Not(found, nonsense::close_remedy(code).into());
                 }
             }
         }
