@@ -59,6 +59,30 @@ demo: deps ## bundle the demo page into build/demo/
 run: build demo ## start sidecar and nginx in the foreground; Ctrl-C stops them
 	@scripts/run.sh
 
+#: `make install`: a folder in front of everything, for packagers
+DESTDIR ?=
+#: `make install`: where programs, man pages and units go
+PREFIX  ?= /usr/local
+.PHONY: install
+install: ## install what `make build` has built, below PREFIX and where nginx looks; configuration files are never overwritten
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) scripts/install.sh install
+
+.PHONY: uninstall
+uninstall: ## take it away again, configuration aside
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) scripts/install.sh uninstall
+
+.PHONY: deb-deps
+deb-deps: deps
+	@scripts/install-deps.sh deb
+
+.PHONY: deb
+deb: deb-deps build ## a Debian package of everything, for the nginx that is installed: build/bx-push_….deb
+	@scripts/deb.sh
+
+.PHONY: test-package
+test-package: deb-deps build ## that package in a fresh Debian 12: installed, used, upgraded, removed, purged; wants root
+	@scripts/test-package.sh
+
 .PHONY: vendored
 vendored: test-deps ## nginx 1.28 and the module for it, for the tests: build/vendored/
 	@scripts/build-module.sh vendored

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install-deps.sh run|test|bench: installs the Debian packages that are missing for it, if any.
+# install-deps.sh run|test|bench|deb: installs the Debian packages that are missing for it, if any.
 source "$(dirname "$0")/lib.sh"
 
 missing=()
@@ -39,7 +39,14 @@ bench)
     need_package libnginx-mod-nchan
     need_command valgrind valgrind
     ;;
-*) die "usage: install-deps.sh run|test|bench" ;;
+deb)
+    need_command dpkg-shlibdeps dpkg-dev
+    need_command strip binutils
+    need_command debootstrap debootstrap
+    need_command lintian lintian
+    need_command ip iproute2
+    ;;
+*) die "usage: install-deps.sh run|test|bench|deb" ;;
 esac
 
 if ((${#missing[@]})); then
