@@ -101,7 +101,7 @@ const fn level(
 fn role(conf: &Conf<'_>, level: &mut LocationConf, value: &[u8]) -> Result<(), String> {
     let Some(role) = Role::from_name(value) else {
         return Err(format!(
-            "has an invalid role \"{}\", known are sub, pub, rest and stat",
+            "has an invalid role \"{}\", known are sub, pub, rest, stat, metrics and status",
             String::from_utf8_lossy(value)
         ));
     };

@@ -1,13 +1,16 @@
 //! What a request wants, by its location's role. Pure decisions: what is decided is carried out by
 //! [`crate::ngx::request`].
 
+mod observe;
 mod publish;
 mod sub;
+
+pub use observe::page_policy;
 
 use push_protocol::ChannelKey;
 use push_protocol::handshake::Refusal;
 use push_protocol::request::{Command, Publication};
-use push_worker::{ContentType, Format, Response, SettingsId, Subscriber};
+use push_worker::{ContentType, Format, Response, SettingsId, Subscriber, View};
 
 use crate::location::{Location, Role};
 use crate::ngx::request::{Path, Request};
@@ -39,6 +42,8 @@ pub enum Action {
     ChannelStats(Vec<ChannelKey>, Format),
     /// It is told how the servers do.
     ServerStats(Format),
+    /// An operator is told how everything does.
+    Observe(View),
 }
 
 /// A handshake that passed.
@@ -66,6 +71,8 @@ pub fn content(request: &Request<'_>, location: &Location) -> Action {
         Role::Pub => publish::content(request, location),
         Role::Rest => publish::client_content(request, location),
         Role::Stat => publish::server_stats(request),
+        Role::Metrics => observe::metrics(request),
+        Role::Status => observe::status(request),
         #[cfg(feature = "test-echo")]
         Role::Echo => sub::echo(request, location, settings),
     }
@@ -73,10 +80,18 @@ pub fn content(request: &Request<'_>, location: &Location) -> Action {
 
 /// A request's body has been read.
 pub fn body(request: &Request<'_>, location: &Location, body: &[u8]) -> Action {
+    let action = publish_of(request, location, body);
+    if let Action::Respond(Response { status: status @ 400.., .. }) = action {
+        worker::refused_publish(status);
+    }
+    action
+}
+
+fn publish_of(request: &Request<'_>, location: &Location, body: &[u8]) -> Action {
     match location.role {
         Role::Pub => publish::body(request, location, body),
         Role::Rest => publish::client_body(request, location, body),
-        Role::Sub | Role::Stat => not_found(),
+        Role::Sub | Role::Stat | Role::Metrics | Role::Status => not_found(),
         #[cfg(feature = "test-echo")]
         Role::Echo => not_found(),
     }

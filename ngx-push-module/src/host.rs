@@ -51,6 +51,10 @@ impl Host for Nginx {
         time::unix_ms()
     }
 
+    fn unix_us(&self) -> u64 {
+        time::unix_us()
+    }
+
     fn write(&mut self, conn: Conn, bytes: &[u8]) -> Result<usize, Broken> {
         connection::write(conn, bytes)
     }

@@ -20,6 +20,10 @@ pub enum Role {
     Rest,
     /// Tells how the server does.
     Stat,
+    /// Tells everything that is counted, to Prometheus.
+    Metrics,
+    /// Shows how everything does, to people.
+    Status,
     /// Sends back what its WebSockets say.
     #[cfg(feature = "test-echo")]
     Echo,
@@ -33,6 +37,8 @@ impl Role {
             Self::Pub,
             Self::Rest,
             Self::Stat,
+            Self::Metrics,
+            Self::Status,
             #[cfg(feature = "test-echo")]
             Self::Echo,
         ];
@@ -46,6 +52,8 @@ impl Role {
             Self::Pub => "pub",
             Self::Rest => "rest",
             Self::Stat => "stat",
+            Self::Metrics => "metrics",
+            Self::Status => "status",
             #[cfg(feature = "test-echo")]
             Self::Echo => "echo",
         }

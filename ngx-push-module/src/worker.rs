@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use push_protocol::ChannelKey;
 use push_protocol::request::Publication;
-use push_worker::{Conn, Engine, Format, Level, Request, SessionId, SettingsId, Subscriber};
+use push_worker::{Conn, Engine, Format, Level, Request, SessionId, SettingsId, Subscriber, View};
 
 use crate::host::{Deferred, Nginx};
 use crate::location::Location;
@@ -40,6 +40,8 @@ struct Worker {
     drain_time: u64,
     /// nginx has asked this worker to leave.
     leaving: bool,
+    /// The sidecar has heard what was counted last.
+    told_last: bool,
     /// nginx's patience with a worker that leaves is over (`worker_shutdown_timeout`).
     impatient: bool,
 }
@@ -77,7 +79,22 @@ impl Worker {
         } else {
             // Nothing keeps the process, and it must not leave the socket open.
             arm(None, false);
+            self.farewell();
             link::close();
+        }
+    }
+
+    /// The sidecar hears what was counted last, as far as its socket takes it.
+    fn farewell(&mut self) {
+        if std::mem::replace(&mut self.told_last, true) {
+            return;
+        }
+        self.engine.tell_last();
+        while !self.engine.link_output().is_empty() {
+            match link::send(self.engine.link_output()) {
+                Ok(sent @ 1..) => self.engine.link_sent(sent),
+                _ => break,
+            }
         }
     }
 
@@ -123,6 +140,7 @@ pub fn start(sidecar: &Path, drain_time: u64, max_queue_total: Option<usize>) {
         complained: None,
         drain_time,
         leaving: false,
+        told_last: false,
         impatient: false,
     };
     WORKER.with(|cell| cell.replace(Some(worker)));
@@ -136,6 +154,7 @@ pub fn stop() {
     enter(|w| {
         w.leaving = true;
         w.engine.leave_all(&mut w.host, 0);
+        w.farewell();
         let counters = w.engine.counters();
         log::line(Level::Info, format_args!("push module: {counters}"));
     });
@@ -249,6 +268,16 @@ pub fn channel_stats(request: Request, channels: Vec<ChannelKey>, format: Format
 /// A question about the servers; returns the engine's name for it.
 pub fn server_stats(request: Request, format: Format) -> Option<u64> {
     enter(|w| w.engine.server_stats(&mut w.host, request, format))
+}
+
+/// An operator looks; returns the engine's name for that.
+pub fn observe(request: Request, view: View) -> Option<u64> {
+    enter(|w| w.engine.observe(&mut w.host, request, view))
+}
+
+/// A publish was refused with this status.
+pub fn refused_publish(status: u16) {
+    enter(|w| w.engine.refused_publish(status));
 }
 
 /// The request behind a publish or a question is freed.

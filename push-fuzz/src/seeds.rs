@@ -213,7 +213,7 @@ fn links(found: &Found) -> Vec<Vec<u8>> {
         ToSidecar::Unsubscribe { channels: channels.clone() },
         ToSidecar::Resume { after: mid },
         ToSidecar::Recover { req, after: mid, channels: channels.clone() },
-        ToSidecar::Publish { seq: 7, counted: true, messages: vec![item] },
+        ToSidecar::Publish { seq: 7, counted: true, messages: vec![item], at: 9 },
         ToSidecar::Stats { req, channels: channels.clone() },
         ToSidecar::Ping,
         ToSidecar::Connections { channel, count: 3, limit: 2 },

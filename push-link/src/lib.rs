@@ -18,10 +18,10 @@ mod version;
 mod wire;
 
 pub use splitter::Splitter;
-pub use to_sidecar::{PublishItem, ToSidecar};
+pub use to_sidecar::{PublishItem, Slow, ToSidecar};
 pub use to_worker::{PublishStatus, ToWorker, deliver_frame, recover_item_frame};
 pub use trace::Traced;
-pub use version::{LOWEST, TRACE_SINCE, VERSION, Versions};
+pub use version::{LOWEST, METRICS_SINCE, TRACE_SINCE, VERSION, Versions};
 pub use wire::LinkError;
 
 /// The most bytes a frame may have behind its length field. A publish of the largest accepted

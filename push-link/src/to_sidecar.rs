@@ -20,6 +20,17 @@ pub struct PublishItem {
     pub rest: Bytes,
 }
 
+/// A client that something waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slow {
+    /// The first of its channels.
+    pub channel: ChannelKey,
+    /// Bytes that wait.
+    pub bytes: u64,
+    /// When it came, Unix microseconds.
+    pub opened: u64,
+}
+
 /// A frame from a worker.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ToSidecar {
@@ -70,6 +81,8 @@ pub enum ToSidecar {
         counted: bool,
         /// In order; each gets an id of its own.
         messages: Vec<PublishItem>,
+        /// When the request came, Unix microseconds; 0: not told. Sidecars of version 1 pass over it.
+        at: u64,
     },
     /// Which of these channels are online? Answered by `StatsAnswer`.
     Stats {
@@ -142,6 +155,24 @@ pub enum ToSidecar {
         /// What came for the channels since they are traced, oldest first.
         deliveries: Vec<Traced>,
     },
+    /// Answer to `MetricsWanted`: what this worker has counted.
+    Metrics {
+        /// The `MetricsWanted`'s; 0: nobody asked, the worker is leaving.
+        req: u32,
+        /// A `push_metrics::Report`.
+        now: Vec<u64>,
+        /// The same as this worker last told it on an earlier link.
+        before: Vec<u64>,
+        /// The clients that most waits for, if that was asked.
+        slow: Vec<Slow>,
+    },
+    /// How does all of it do? Answered by `Observation`.
+    Observe {
+        /// Comes back in the answer.
+        req: u32,
+        /// For a page, in JSON; else for Prometheus.
+        page: bool,
+    },
 }
 
 const HELLO: u8 = 1;
@@ -159,6 +190,8 @@ const REPORT: u8 = 12;
 const SERVER_STATS: u8 = 13;
 const CONTROL: u8 = 14;
 const TRACE: u8 = 15;
+const METRICS: u8 = 16;
+const OBSERVE: u8 = 17;
 
 impl ToSidecar {
     /// Appends the frame.
@@ -183,7 +216,7 @@ impl ToSidecar {
                 o.mid(*after);
                 o.keys(channels);
             }),
-            Self::Publish { seq, counted, messages } => frame(out, PUBLISH, |o| {
+            Self::Publish { seq, counted, messages, at } => frame(out, PUBLISH, |o| {
                 o.put_u64_le(*seq);
                 o.put_u8(u8::from(*counted));
                 o.put_u32_le(messages.len() as u32);
@@ -199,6 +232,7 @@ impl ToSidecar {
                     o.put_u32_le(message.rest.len() as u32);
                     o.put_slice(&message.rest);
                 }
+                o.put_u64_le(*at);
             }),
             Self::Stats { req, channels } => frame(out, STATS, |o| {
                 o.put_u32_le(*req);
@@ -240,6 +274,21 @@ impl ToSidecar {
                     delivery.write(o);
                 }
             }),
+            Self::Metrics { req, now, before, slow } => frame(out, METRICS, |o| {
+                o.put_u32_le(*req);
+                o.words(now);
+                o.words(before);
+                o.put_u32_le(slow.len() as u32);
+                for Slow { channel, bytes, opened } in slow {
+                    o.key(channel);
+                    o.put_u64_le(*bytes);
+                    o.put_u64_le(*opened);
+                }
+            }),
+            Self::Observe { req, page } => frame(out, OBSERVE, |o| {
+                o.put_u32_le(*req);
+                o.put_u8(u8::from(*page));
+            }),
         }
     }
 
@@ -247,7 +296,7 @@ impl ToSidecar {
     /// alone: a later minor version may add some.
     pub fn decode(mut frame: Bytes) -> Result<Self, LinkError> {
         let kind = frame.u8().ok_or(LinkError::Length(0))?;
-        if !(HELLO..=TRACE).contains(&kind) {
+        if !(HELLO..=OBSERVE).contains(&kind) {
             return Err(LinkError::Kind(kind));
         }
         Self::fields(kind, &mut frame).ok_or(LinkError::Field(kind))
@@ -273,7 +322,8 @@ impl ToSidecar {
                 let counted = f.u8()? != 0;
                 let count = f.u32()?;
                 let messages = (0..count).map(|_| publish_item(f)).collect::<Option<_>>()?;
-                Self::Publish { seq, counted, messages }
+                let at = if f.is_empty() { 0 } else { f.u64()? };
+                Self::Publish { seq, counted, messages, at }
             }
             STATS => Self::Stats { req: f.u32()?, channels: f.keys()? },
             CONNECTIONS => {
@@ -296,6 +346,14 @@ impl ToSidecar {
                 let deliveries = (0..count).map(|_| Traced::read(f)).collect::<Option<_>>()?;
                 Self::Trace { req, subscribers, waiting, deliveries }
             }
+            METRICS => {
+                let (req, now, before) = (f.u32()?, f.words()?, f.words()?);
+                let count = f.u32()?;
+                let slow = (0..count)
+                    .map(|_| Some(Slow { channel: f.key()?, bytes: f.u64()?, opened: f.u64()? }));
+                Self::Metrics { req, now, before, slow: slow.collect::<Option<_>>()? }
+            }
+            OBSERVE => Self::Observe { req: f.u32()?, page: f.u8()? != 0 },
             _ => Self::Ping,
         })
     }

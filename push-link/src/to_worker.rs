@@ -145,6 +145,28 @@ pub enum ToWorker {
         /// The channels.
         channels: Vec<ChannelKey>,
     },
+    /// What have you counted? Answered by `Metrics`.
+    MetricsWanted {
+        /// Comes back in the answer.
+        req: u32,
+        /// The clients that most waits for are asked for, too.
+        slow: bool,
+    },
+    /// Answer to `Observe`.
+    Observation {
+        /// The `Observe`'s.
+        req: u32,
+        /// The text.
+        text: Bytes,
+    },
+    /// One of the messages that were just published here, so that workers can tell how long it took.
+    ///
+    Published {
+        /// The message.
+        id: Mid,
+        /// When its request came to a worker, Unix microseconds.
+        at: u64,
+    },
 }
 
 const WELCOME: u8 = 129;
@@ -164,6 +186,9 @@ const REPORT_WANTED: u8 = 142;
 const SERVER_STATS_ANSWER: u8 = 143;
 const CONTROL_ANSWER: u8 = 144;
 const TRACE_WANTED: u8 = 145;
+const METRICS_WANTED: u8 = 146;
+const OBSERVATION: u8 = 147;
+const PUBLISHED: u8 = 148;
 
 /// The `Deliver` frame in front of `outgoing_len` bytes of `OutgoingMessage`, so that one encoded
 /// message can be sent to many links without being copied for each.
@@ -256,6 +281,18 @@ impl ToWorker {
                 o.put_u32_le(*req);
                 o.mid(id.unwrap_or(Mid::ZERO));
             }),
+            Self::MetricsWanted { req, slow } => frame(out, METRICS_WANTED, |o| {
+                o.put_u32_le(*req);
+                o.put_u8(u8::from(*slow));
+            }),
+            Self::Observation { req, text } => frame(out, OBSERVATION, |o| {
+                o.put_u32_le(*req);
+                o.put_slice(text);
+            }),
+            Self::Published { id, at } => frame(out, PUBLISHED, |o| {
+                o.mid(*id);
+                o.put_u64_le(*at);
+            }),
         }
     }
 
@@ -263,7 +300,7 @@ impl ToWorker {
     /// alone: a later minor version may add some.
     pub fn decode(mut frame: Bytes) -> Result<Self, LinkError> {
         let kind = frame.u8().ok_or(LinkError::Length(0))?;
-        if !(WELCOME..=TRACE_WANTED).contains(&kind) {
+        if !(WELCOME..=PUBLISHED).contains(&kind) {
             return Err(LinkError::Kind(kind));
         }
         Self::fields(kind, &mut frame).ok_or(LinkError::Field(kind))
@@ -326,6 +363,9 @@ impl ToWorker {
                 req: f.u32()?,
                 id: Some(f.mid()?).filter(|id| *id != Mid::ZERO),
             },
+            METRICS_WANTED => Self::MetricsWanted { req: f.u32()?, slow: f.u8()? != 0 },
+            OBSERVATION => Self::Observation { req: f.u32()?, text: std::mem::take(f) },
+            PUBLISHED => Self::Published { id: f.mid()?, at: f.u64()? },
             _ => Self::Pong,
         })
     }

@@ -18,11 +18,14 @@ pub const LOWEST: u16 = 1;
 ///
 /// | version | adds |
 /// |---|---|
-/// | 2 | `TraceWanted`, `Trace` |
+/// | 2 | `TraceWanted`, `Trace`; `MetricsWanted`, `Metrics`, `Observe`, `Observation`, `Published` |
 pub const VERSION: u16 = 2;
 
 /// From this version on a worker understands `TraceWanted`.
 pub const TRACE_SINCE: u16 = 2;
+
+/// From this version on both sides tell what has been counted.
+pub const METRICS_SINCE: u16 = 2;
 
 /// The versions that one side speaks, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

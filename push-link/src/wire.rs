@@ -28,6 +28,7 @@ pub(crate) trait Read {
     fn keys(&mut self) -> Option<Vec<ChannelKey>>;
     fn raw(&mut self, len: usize) -> Option<Bytes>;
     fn text(&mut self) -> Option<String>;
+    fn words(&mut self) -> Option<Vec<u64>>;
 }
 
 impl Read for Bytes {
@@ -80,6 +81,11 @@ impl Read for Bytes {
         let len = self.u16()? as usize;
         String::from_utf8(self.raw(len)?.to_vec()).ok()
     }
+
+    fn words(&mut self) -> Option<Vec<u64>> {
+        let len = self.u16()? as usize;
+        (0..len).map(|_| self.u64()).collect()
+    }
 }
 
 pub(crate) trait Write {
@@ -87,6 +93,7 @@ pub(crate) trait Write {
     fn key(&mut self, key: &ChannelKey);
     fn keys(&mut self, keys: &[ChannelKey]);
     fn text(&mut self, text: &str);
+    fn words(&mut self, words: &[u64]);
 }
 
 impl Write for Vec<u8> {
@@ -114,6 +121,15 @@ impl Write for Vec<u8> {
         }
         self.put_u16_le(end as u16);
         self.put_slice(&text.as_bytes()[..end]);
+    }
+
+    /// As many as anybody will ever count; more than 65,535 are cut.
+    fn words(&mut self, words: &[u64]) {
+        let words = &words[..words.len().min(usize::from(u16::MAX))];
+        self.put_u16_le(words.len() as u16);
+        for word in words {
+            self.put_u64_le(*word);
+        }
     }
 }
 

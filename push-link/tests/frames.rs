@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use push_link::{
-    LinkError, MAX_FRAME, PublishItem, PublishStatus, Splitter, ToSidecar, ToWorker, Traced,
+    LinkError, MAX_FRAME, PublishItem, PublishStatus, Slow, Splitter, ToSidecar, ToWorker, Traced,
     Versions, deliver_frame, recover_item_frame,
 };
 use push_protocol::{ChannelKey, Mid};
@@ -30,6 +30,18 @@ fn blob() -> impl Strategy<Value = Bytes> {
 fn items() -> impl Strategy<Value = PublishItem> {
     (any::<u32>(), ".{0,20}", vec((keys(), blob()), 0..4), blob())
         .prop_map(|(expiry, label, receivers, rest)| PublishItem { expiry, label, receivers, rest })
+}
+
+fn words() -> impl Strategy<Value = Vec<u64>> {
+    vec(any::<u64>(), 0..80)
+}
+
+fn slow() -> impl Strategy<Value = Slow> {
+    (keys(), any::<u64>(), any::<u64>()).prop_map(|(channel, bytes, opened)| Slow {
+        channel,
+        bytes,
+        opened,
+    })
 }
 
 fn to_sidecar() -> impl Strategy<Value = ToSidecar> {
@@ -65,8 +77,12 @@ fn to_sidecar() -> impl Strategy<Value = ToSidecar> {
             after,
             channels
         }),
-        (any::<u64>(), any::<bool>(), vec(items(), 0..4))
-            .prop_map(|(seq, counted, messages)| { ToSidecar::Publish { seq, counted, messages } }),
+        (any::<u64>(), any::<bool>(), vec(items(), 0..4), any::<u64>()).prop_map(
+            |(seq, counted, messages, at)| ToSidecar::Publish { seq, counted, messages, at }
+        ),
+        (any::<u32>(), words(), words(), vec(slow(), 0..4))
+            .prop_map(|(req, now, before, slow)| ToSidecar::Metrics { req, now, before, slow }),
+        (any::<u32>(), any::<bool>()).prop_map(|(req, page)| ToSidecar::Observe { req, page }),
         (any::<u32>(), channels()).prop_map(|(req, channels)| ToSidecar::Stats { req, channels }),
         (any::<u32>(), channels()).prop_map(|(req, channels)| ToSidecar::Newest { req, channels }),
         (any::<u32>(), any::<[u32; 3]>(), any::<u64>(), vec(traced(), 0..4)).prop_map(
@@ -131,6 +147,9 @@ fn to_worker() -> impl Strategy<Value = ToWorker> {
         blob().prop_map(|json| ToWorker::ControlAnswer { json }),
         (any::<u32>(), vec(keys(), 0..5))
             .prop_map(|(req, channels)| ToWorker::TraceWanted { req, channels }),
+        (any::<u32>(), any::<bool>()).prop_map(|(req, slow)| ToWorker::MetricsWanted { req, slow }),
+        (any::<u32>(), blob()).prop_map(|(req, text)| ToWorker::Observation { req, text }),
+        (mids(), any::<u64>()).prop_map(|(id, at)| ToWorker::Published { id, at }),
         Just(ToWorker::Pong),
     ]
 }
@@ -209,6 +228,8 @@ proptest! {
         let bytes = Bytes::from(bytes).slice(4..);
         prop_assume!(bytes.len() > cut);
         prop_assume!(cut != 2 || !matches!(frame, ToSidecar::Hello { .. }));
+        // Releases that spoke version 1 do not say when a publish came.
+        prop_assume!(cut != 8 || !matches!(frame, ToSidecar::Publish { .. }));
         let short = bytes.slice(..bytes.len() - cut);
         prop_assert!(matches!(ToSidecar::decode(short), Err(LinkError::Field(_))));
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
@@ -102,18 +103,30 @@ fn digest<M: Mac + Clone>(mac: &M, text: &[u8], out: &mut [u8; MAX_DIGEST]) -> u
     bytes.len()
 }
 
+/// A count; whoever is cloned begins its own.
+#[derive(Default)]
+struct Failures(AtomicU64);
+
+impl Clone for Failures {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 /// Checks signatures against one or several keys: with several, each verifies, so that a key can
 /// be replaced while clients still hold signatures by the old one.
 #[derive(Clone, Default)]
 pub struct Verifier {
     algorithm: Algorithm,
     keys: Vec<Key>,
+    /// How many signatures did not verify.
+    failures: Failures,
 }
 
 impl Verifier {
     /// One without keys: nothing verifies.
     pub fn new(algorithm: Algorithm) -> Self {
-        Self { algorithm, keys: Vec::new() }
+        Self { algorithm, keys: Vec::new(), failures: Failures::default() }
     }
 
     /// Adds a key: the UTF-8 bytes of the configured string, not hex-decoded.
@@ -131,18 +144,26 @@ impl Verifier {
         self.algorithm
     }
 
+    /// How many signatures have not verified.
+    pub fn failures(&self) -> u64 {
+        self.failures.0.load(Ordering::Relaxed)
+    }
+
     /// Whether `hex_signature` (lower-case hex, full length) signs `text`, which is `private` or
     /// `private:public` in lower-case hex.
     pub fn verify_text(&self, text: &[u8], hex_signature: &[u8]) -> bool {
         let mut signature = [0; MAX_DIGEST];
         let signature = &mut signature[..self.algorithm.digest_len()];
-        hex::decode_into(hex_signature, signature).is_some() && self.verify(text, signature)
+        let verified =
+            hex::decode_into(hex_signature, signature).is_some() && self.verify(text, signature);
+        self.count(verified)
     }
 
     /// Whether `raw_signature` signs the public id `id`.
     pub fn verify_public(&self, id: &ChannelId, raw_signature: &[u8]) -> bool {
-        raw_signature.len() == self.algorithm.digest_len()
-            && self.verify(&public_text(id), raw_signature)
+        let verified = raw_signature.len() == self.algorithm.digest_len()
+            && self.verify(&public_text(id), raw_signature);
+        self.count(verified)
     }
 
     /// [`Verifier::verify_public`] for an id that is not 16 bytes long, which is never a channel's:
@@ -150,6 +171,13 @@ impl Verifier {
     pub(crate) fn verify_odd_public(&self, id: &[u8], raw_signature: &[u8]) -> bool {
         let text = format!("public:{}", hex::encode(id));
         self.verify(text.as_bytes(), raw_signature)
+    }
+
+    fn count(&self, verified: bool) -> bool {
+        if !verified {
+            self.failures.0.fetch_add(1, Ordering::Relaxed);
+        }
+        verified
     }
 
     /// The signature of `text` by the first key, in lower-case hex; `None` without a key.
@@ -189,6 +217,7 @@ fn public_text(id: &ChannelId) -> [u8; 39] {
 }
 
 /// Shows how many keys there are, never a key.
+#[expect(clippy::missing_fields_in_debug, reason = "what is counted tells nothing of what it is")]
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::control::{self, Answer, Question};
 use crate::migrate;
-use crate::verbs::{check, doctor, listen, publish, sign, trace};
+use crate::verbs::{check, doctor, listen, publish, sign, status, trace};
 
 /// Keeps channel state and message queues for the push module in nginx.
 #[derive(Parser, Debug)]
@@ -28,6 +28,9 @@ pub enum Command {
     /// Ask the running daemon what works and what does not. Status 0: everything; 1: not
     /// everything; 2: it cannot be asked.
     Health(Health),
+    /// Ask the running daemon how everything does: connections, rates, latency, workers, hosts, what
+    /// does not work. Status as of `health`.
+    Status(status::Status),
     /// Check the configuration and print it as it takes effect, passwords hidden.
     Config(Options),
     /// Look whether the daemon can work with what it is given: configuration, socket, Redis, nginx's

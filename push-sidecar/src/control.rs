@@ -12,6 +12,7 @@ use push_link::{Splitter, ToSidecar, ToWorker};
 use serde::{Deserialize, Serialize};
 
 use crate::health::Report;
+use crate::snapshot::Snapshot;
 use crate::trace::{Query, Trace};
 
 /// The version of the questions; it is raised when one changes its meaning.
@@ -26,16 +27,20 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 pub enum Question {
     /// What works and what does not.
     Health,
+    /// How everything does.
+    Status,
     /// Where messages of a channel, or one message, went.
     Trace(Query),
 }
 
 /// What is answered.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
     /// To [`Question::Health`].
     Health(Report),
+    /// To [`Question::Status`].
+    Status(Box<Snapshot>),
     /// To [`Question::Trace`].
     Trace(Trace),
     /// The question was not understood.

@@ -85,6 +85,7 @@ async fn serve<S: Store + 'static>(
     tokio::task::spawn_local(Rc::clone(&exchange).run(events));
     tokio::task::spawn_local(Rc::clone(&exchange).keep_presence());
     tokio::task::spawn_local(Rc::clone(&exchange).keep_statistics());
+    tokio::task::spawn_local(Rc::clone(&exchange).keep_samples());
     exchange.watch_also(socket.watch());
     let watchdog = sd_notify::watchdog_enabled().is_some();
     let told = RefCell::new(String::new());

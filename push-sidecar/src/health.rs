@@ -135,7 +135,8 @@ impl Report {
     }
 }
 
-fn duration(seconds: u64) -> String {
+/// Seconds as a person reads them.
+pub fn duration(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),

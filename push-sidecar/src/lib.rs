@@ -9,6 +9,7 @@
 //! | [`exchange`], [`outbox`] | store, router and links brought together |
 //! | [`link_server`], [`lean_socket`] | the Unix socket and the links on it |
 //! | [`migrate`] | from push-server's files to ours |
+//! | [`census`], [`talkers`], [`samples`], [`complaints`], [`snapshot`] | what there is to be seen |
 //! | [`health`], [`control`] | what works and what does not, and how operators ask |
 //! | [`trace`], [`passed`] | where a message went |
 //! | [`verbs`] | what operators type |
@@ -20,8 +21,10 @@
 #![forbid(unsafe_code)]
 
 pub mod catch_up;
+pub mod census;
 pub mod channel_table;
 pub mod cli;
+pub mod complaints;
 pub mod config;
 pub mod control;
 pub mod crowd;
@@ -38,8 +41,11 @@ pub mod presence;
 pub mod random;
 pub mod recent;
 pub mod router;
+pub mod samples;
 pub mod sequencer;
+pub mod snapshot;
 pub mod store;
 pub mod surroundings;
+pub mod talkers;
 pub mod trace;
 pub mod verbs;

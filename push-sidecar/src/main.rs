@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use push_sidecar::cli::{Cli, Command};
-use push_sidecar::verbs::{check, doctor, listen, publish, sign, trace};
+use push_sidecar::verbs::{check, doctor, listen, publish, sign, status, trace};
 use push_sidecar::{daemon, logging, migrate};
 
 fn main() -> ExitCode {
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
         Command::Health(health) => return Ok(health.run()),
+        Command::Status(options) => return Ok(status::run(options)),
         Command::Check(options) => return check::run(options),
         Command::Doctor(options) => return Ok(or_unknown(doctor::run(&options))),
         // Status 1 of these means an answer.

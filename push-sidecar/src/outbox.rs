@@ -112,6 +112,11 @@ impl Outbox {
         self.closed.get()
     }
 
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
     /// Waits until bulk answers may be queued: they leave three quarters to live messages.
     pub async fn room(&self) {
         while self.bytes.get() > self.limit / 4 && self.closed.get().is_none() {

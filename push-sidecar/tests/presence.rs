@@ -218,6 +218,7 @@ fn statistics_name_every_worker_with_what_it_holds_and_has_done() {
         let text = ToSidecar::Publish {
             seq: 2,
             counted: false,
+            at: 0,
             messages: vec![item(0, &[private(1)], "3")],
         };
         two.send(&text).await;

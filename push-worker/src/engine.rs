@@ -5,6 +5,7 @@
 //! * [`publish`]: messages and questions leave. * [`sidecar`]: the link. * [`time`]: what is due.
 //! * [`intake`]: what clients say. * [`relief`]: who costs too much. * [`leaving`]: the worker goes.
 //! * [`tracing`]: what an operator wants to see. * [`complaints`]: what is logged now and then.
+//! * [`observe`]: what is counted.
 
 mod closing;
 mod complaints;
@@ -13,6 +14,7 @@ mod crowd;
 mod deliver;
 mod intake;
 mod leaving;
+mod observe;
 mod publish;
 mod relief;
 mod sidecar;
@@ -37,9 +39,11 @@ use crate::tally::Tally;
 use crate::{Format, Host, Settings, SettingsId};
 pub use counters::{Counters, Queues};
 pub use intake::Intake;
+pub use observe::View;
 
 use deliver::Fanout;
 use leaving::Leaving;
+use observe::Observed;
 
 /// Names a session. Never used twice in the life of a worker, never 0; fits a pointer, so that a
 /// host can keep it in a connection's data field.
@@ -108,6 +112,7 @@ pub struct Engine {
     tracing: Option<tracing::Tracing>,
     /// When each kind of log line was written.
     told: [complaints::Told; 4],
+    observed: Observed,
 }
 
 /// How long a closed WebSocket's peer may take to answer, milliseconds.
@@ -146,6 +151,7 @@ impl Engine {
             counters: Counters::default(),
             tracing: None,
             told: Default::default(),
+            observed: Observed::default(),
         }
     }
 

@@ -38,6 +38,12 @@ pub trait Host {
     /// Milliseconds since the Unix epoch.
     fn unix_ms(&self) -> u64;
 
+    /// Microseconds since the Unix epoch, as exactly as can be: how long things take is measured by
+    /// it. Read once or twice a message.
+    fn unix_us(&self) -> u64 {
+        self.unix_ms() * 1_000
+    }
+
     /// Writes to a WebSocket what its socket takes and returns how much that was. After less than
     /// all, the host calls [`crate::Engine::writable`] once there is room.
     fn write(&mut self, conn: Conn, bytes: &[u8]) -> Result<usize, Broken>;

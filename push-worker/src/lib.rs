@@ -18,7 +18,7 @@ mod settings;
 mod slab;
 mod tally;
 
-pub use engine::{Counters, Engine, Queues, SessionId, Subscriber};
+pub use engine::{Counters, Engine, Queues, SessionId, Subscriber, View};
 pub use host::{Broken, Conn, Host, Level, Request};
 pub use response::{ContentType, LastMessageId, Response};
 pub use settings::{Format, Settings, SettingsId};

@@ -38,6 +38,8 @@ pub struct Link {
     pub resumes: bool,
     /// What the broken link missed is still coming: only messages move `position`.
     pub catching_up: bool,
+    /// What is spoken on this link; 0: nothing has been agreed on.
+    pub version: u16,
     /// The versions that are offered.
     pub offer: Versions,
     /// The last sidecar that was asked has refused this worker.
@@ -60,6 +62,7 @@ impl Link {
             position: Mid::ZERO,
             resumes: false,
             catching_up: false,
+            version: 0,
             offer: Versions::OURS,
             refused: false,
             unanswered: 0,
@@ -78,6 +81,7 @@ impl Link {
     pub fn up(&mut self, now: u64) {
         self.state = LinkState::Up;
         self.catching_up = self.resumes;
+        self.version = 0;
         self.unanswered = 0;
         self.splitter = Splitter::new();
         self.output.clear();
@@ -116,7 +120,8 @@ impl Link {
     }
 
     /// The peer is what it should be: the next failure is the first again.
-    pub fn welcomed(&mut self) {
+    pub fn welcomed(&mut self, version: u16) {
+        self.version = version;
         self.failures = 0;
         self.refused = false;
         self.offer = Versions::OURS;

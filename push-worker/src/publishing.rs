@@ -6,9 +6,8 @@ use push_link::{PublishItem, ToSidecar};
 use push_protocol::ChannelKey;
 use push_protocol::request::Publication;
 
-use crate::Format;
-use crate::Request;
 use crate::slab::Id;
+use crate::{Format, Request, View};
 
 /// How long a publish waits for the sidecar or the store, milliseconds.
 pub const PATIENCE: u64 = 5_000;
@@ -31,6 +30,10 @@ pub enum Asker {
 #[derive(Debug)]
 struct Waiting {
     asker: Asker,
+    /// When it came, Unix microseconds.
+    at: u64,
+    /// Nothing of it is kept.
+    live: bool,
     /// The whole frame: it is sent again under the same token when the link broke under it.
     frame: Vec<u8>,
     deadline: u64,
@@ -40,11 +43,22 @@ struct Waiting {
     unknown: bool,
 }
 
+/// A publish that is done with.
+#[derive(Debug)]
+pub struct Finished {
+    /// Who waits for the answer.
+    pub asker: Asker,
+    /// When it came, Unix microseconds.
+    pub at: u64,
+    /// Nothing of it is kept.
+    pub live: bool,
+}
+
 /// A publish whose time is up.
 #[derive(Debug)]
 pub struct Expired {
-    /// Who waits for the answer.
-    pub asker: Asker,
+    /// What it was.
+    pub finished: Finished,
     /// Whether it may have been stored.
     pub unknown: bool,
 }
@@ -59,14 +73,16 @@ pub struct Publishing {
 }
 
 impl Publishing {
-    /// Takes a publish in; `None` when too much waits already.
+    /// Takes a publish in; `None` when too much waits already. `at`: when it came, Unix microseconds.
     pub fn add(
         &mut self,
         asker: Asker,
         counted: bool,
         messages: Vec<Publication>,
         now: u64,
+        at: u64,
     ) -> Option<u64> {
+        let live = messages.iter().all(|message| message.expiry == 0);
         let size: usize = messages.iter().map(|m| m.rest.len()).sum();
         // Clients leave the backend its half.
         let max = if matches!(asker, Asker::Session(_)) { MAX_BYTES / 2 } else { MAX_BYTES };
@@ -85,10 +101,11 @@ impl Publishing {
             })
             .collect();
         let mut frame = Vec::with_capacity(size + 128);
-        ToSidecar::Publish { seq, counted, messages }.encode(&mut frame);
+        ToSidecar::Publish { seq, counted, messages, at }.encode(&mut frame);
         self.bytes += frame.len();
         let deadline = now + PATIENCE;
-        let waiting = Waiting { asker, frame, deadline, under_way: false, unknown: false };
+        let waiting =
+            Waiting { asker, at, live, frame, deadline, under_way: false, unknown: false };
         self.waiting.insert(seq, waiting);
         Some(seq)
     }
@@ -127,10 +144,10 @@ impl Publishing {
     }
 
     /// The publish is done with; who waits for its answer?
-    pub fn finish(&mut self, seq: u64) -> Option<Asker> {
+    pub fn finish(&mut self, seq: u64) -> Option<Finished> {
         let waiting = self.waiting.remove(&seq)?;
         self.bytes -= waiting.frame.len();
-        Some(waiting.asker)
+        Some(Finished { asker: waiting.asker, at: waiting.at, live: waiting.live })
     }
 
     /// Nobody waits for the answer any more.
@@ -166,7 +183,7 @@ impl Publishing {
             return None;
         }
         let unknown = waiting.under_way || waiting.unknown;
-        Some(Expired { asker: self.finish(seq)?, unknown })
+        Some(Expired { finished: self.finish(seq)?, unknown })
     }
 
     /// When something is due.
@@ -186,6 +203,8 @@ pub struct Question {
     pub format: Format,
     /// The channels of which is asked whether they are online; none: the servers are asked about.
     pub channels: Option<Vec<ChannelKey>>,
+    /// It is asked how all of it does.
+    pub view: Option<View>,
     /// When the asker stops waiting.
     pub deadline: u64,
 }

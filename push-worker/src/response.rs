@@ -10,6 +10,12 @@ pub enum ContentType {
     Text,
     /// `application/octet-stream`
     Binary,
+    /// Prometheus' text format, for operators alone.
+    Metrics,
+    /// `application/json`, for operators alone.
+    Json,
+    /// `text/html`, for operators alone.
+    Html,
 }
 
 /// The `Last-Message-Id` of a 304.
@@ -21,7 +27,7 @@ pub enum LastMessageId {
     Is(Mid),
 }
 
-/// An answer. Every answer carries `Access-Control-Allow-Origin: *`.
+/// An answer. Every answer carries `Access-Control-Allow-Origin: *`, unless it is for operators.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Response {
     /// The status.
@@ -41,6 +47,11 @@ pub struct Response {
 }
 
 impl Response {
+    /// Whether it is for operators alone: no other site's page may read it, nobody keeps it.
+    pub fn is_confidential(&self) -> bool {
+        matches!(self.content_type, ContentType::Metrics | ContentType::Json | ContentType::Html)
+    }
+
     /// A bare one with `text/plain`.
     pub fn new(status: u16) -> Self {
         Self {

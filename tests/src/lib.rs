@@ -13,7 +13,7 @@
 //! | [`migrated`] | installations of push-server 0.4.0, moved by `push-sidecar migrate` |
 //! | [`replay`] | what was recorded from push-server 0.4.0, played against the module |
 //! | [`bystander`] | who must not notice what others do |
-//! | [`verb`] | what operators type |
+//! | [`verb`], [`scrape`] | what operators type, and what they measure |
 //! | [`docs`] | the documentation: its parts, its configurations, what it quotes |
 //! | [`wait`], [`crowd`], [`memory`], [`latency`] | conditions, load and figures |
 //!
@@ -41,6 +41,7 @@ pub mod process;
 pub mod proto;
 pub mod redis;
 pub mod replay;
+pub mod scrape;
 pub mod sidecar;
 pub mod tls;
 pub mod verb;
@@ -51,6 +52,7 @@ pub use channel::{Channel, Key};
 pub use host::{Host, Setup, Store};
 pub use message::Message;
 pub use nginx::Nginx;
+pub use scrape::Scrape;
 pub use websocket::WebSocket;
 
 /// What a test returns: any error fails it, with its text.

@@ -238,6 +238,8 @@ http {{
         {server}
         location /bitrix/pub/ {{ bx_push pub; {publishing} }}
         location /server-stat/ {{ bx_push stat; }}
+        location /metrics/ {{ bx_push metrics; }}
+        location /status/ {{ bx_push status; }}
     }}
     {servers}
 }}\n",

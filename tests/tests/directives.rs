@@ -73,7 +73,7 @@ fn roles_are_known_by_name() {
         let conf = location(&format!("bx_push {wrong};"));
         let expected = format!(
             "\"bx_push\" directive has an invalid role \"{wrong}\", \
-             known are sub, pub, rest and stat in DIR/nginx.conf:"
+             known are sub, pub, rest, stat, metrics and status in DIR/nginx.conf:"
         );
         refused(&conf, &expected);
     }

@@ -248,7 +248,9 @@ async fn releases_that_do_not_go_together_say_so(setup: Setup) -> TestResult {
     });
     let answer = String::from_utf8_lossy(&newer.await??).into_owned();
     let told = host.sidecar.process().output();
-    for said in ["module 9.9 speaks link version 7 to 9", "speaks 1: install both of one release"] {
+    for said in
+        ["module 9.9 speaks link version 7 to 9", "speaks 1 to 2: install both of one release"]
+    {
         assert!(answer.contains(said), "{answer}");
         assert!(told.lines().any(|line| line.contains("WARN") && line.contains(said)), "{told}");
     }
@@ -271,7 +273,7 @@ async fn releases_that_do_not_go_together_say_so(setup: Setup) -> TestResult {
         log.lines().any(|line| {
             line.contains("[error]")
                 && line.contains("push-sidecar 9.9 speaks 7 to 9")
-                && line.contains("speaks link version 1. Install both of one release")
+                && line.contains("speaks link version 1 to 2. Install both of one release")
         })
     })
     .await;

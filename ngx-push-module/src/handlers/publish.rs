@@ -23,7 +23,7 @@ pub fn content(request: &Request<'_>, location: &Location) -> Action {
                 Err(error) => Action::Respond(Response::error(error)),
             }
         }
-        Method::Options | Method::Other => not_found(),
+        Method::Head | Method::Options | Method::Other => not_found(),
     }
 }
 
@@ -78,7 +78,7 @@ pub fn server_stats(request: &Request<'_>) -> Action {
             let query = Query::parse(request.query());
             Action::ServerStats(if query.binary { Format::Binary } else { Format::Text })
         }
-        Method::Post | Method::Options | Method::Other => not_found(),
+        Method::Post | Method::Head | Method::Options | Method::Other => not_found(),
     }
 }
 

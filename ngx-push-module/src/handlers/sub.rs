@@ -26,7 +26,7 @@ pub fn content(request: &Request<'_>, location: &Location, settings: SettingsId)
             Action::Poll(subscriber)
         }
         Method::Options => Action::Respond(Response::preflight()),
-        Method::Post | Method::Other => not_found(),
+        Method::Post | Method::Head | Method::Other => not_found(),
     }
 }
 

@@ -15,7 +15,7 @@ use super::guard::guard;
 use super::module::ctx_index;
 use super::request::{Done, Request, location, perform};
 use super::respond;
-use crate::handlers;
+use crate::{handlers, worker};
 
 /// A body that is being read; the request's context.
 struct Body {
@@ -95,6 +95,7 @@ unsafe fn go_on(r: *mut ngx_http_request_t) -> Done {
         loop {
             if !take(r, &mut *body) {
                 (*r).read_event_handler = Some(ngx_http_block_reading);
+                worker::refused_publish(413);
                 return Done::Finished(respond::send(r, Response::new(413)));
             }
             if (*r).reading_body() == 0 {

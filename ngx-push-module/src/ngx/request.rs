@@ -4,8 +4,9 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use ::ngx::ffi::{
-    NGX_DONE, NGX_HTTP_GET, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_OPTIONS, NGX_HTTP_POST,
-    NGX_HTTP_VERSION_11, ngx_http_request_t, ngx_int_t, ngx_list_t, ngx_table_elt_t, ngx_uint_t,
+    NGX_DONE, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_OPTIONS,
+    NGX_HTTP_POST, NGX_HTTP_VERSION_11, ngx_http_request_t, ngx_int_t, ngx_list_t, ngx_table_elt_t,
+    ngx_uint_t,
 };
 
 use super::conf::{core_location_of, location_of};
@@ -22,6 +23,8 @@ pub enum Method {
     Get,
     /// `POST`
     Post,
+    /// `HEAD`
+    Head,
     /// `OPTIONS`
     Options,
     /// Any other.
@@ -62,6 +65,7 @@ impl<'a> Request<'a> {
     pub fn method(&self) -> Method {
         match self.r().method as u32 {
             NGX_HTTP_GET => Method::Get,
+            NGX_HTTP_HEAD => Method::Head,
             NGX_HTTP_POST => Method::Post,
             NGX_HTTP_OPTIONS => Method::Options,
             _ => Method::Other,
@@ -215,6 +219,7 @@ pub(super) unsafe fn perform(r: *mut ngx_http_request_t, action: Action) -> Done
             Action::ServerStats(format) => {
                 waiting::question(r, |request| worker::server_stats(request, format))
             }
+            Action::Observe(view) => waiting::question(r, |request| worker::observe(request, view)),
         }
     }
 }

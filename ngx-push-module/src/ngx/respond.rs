@@ -13,6 +13,7 @@ use push_worker::{ContentType, LastMessageId, Response};
 
 use super::conf::keep;
 use super::request::Done;
+use crate::handlers::page_policy;
 
 /// The `Expires` of a poll that brought nothing (PROTOCOL.md, section 10): long ago.
 const EXPIRES: &[u8] = b"Thu, 01 Jan 1973 11:11:01 GMT";
@@ -55,6 +56,9 @@ pub(super) unsafe fn send(r: *mut ngx_http_request_t, response: Response) -> ngx
             match response.content_type {
                 ContentType::Text => b"text/plain",
                 ContentType::Binary => b"application/octet-stream",
+                ContentType::Metrics => b"text/plain; version=0.0.4; charset=utf-8",
+                ContentType::Json => b"application/json",
+                ContentType::Html => b"text/html; charset=utf-8",
             },
         );
         if status == TOO_LARGE {
@@ -107,7 +111,16 @@ unsafe fn set_status(r: *mut ngx_http_request_t, status: u16, content_type: &'st
 unsafe fn add_headers(r: *mut ngx_http_request_t, response: &Response) -> Option<()> {
     // SAFETY: the request lives.
     unsafe {
-        add_header(r, b"Access-Control-Allow-Origin", b"*")?;
+        if response.is_confidential() {
+            add_header(r, b"Cache-Control", b"no-store")?;
+            add_header(r, b"X-Content-Type-Options", b"nosniff")?;
+            add_header(r, b"Referrer-Policy", b"no-referrer")?;
+        } else {
+            add_header(r, b"Access-Control-Allow-Origin", b"*")?;
+        }
+        if response.content_type == ContentType::Html {
+            add_header(r, b"Content-Security-Policy", page_policy().as_bytes())?;
+        }
         if response.expose_last_message_id {
             add_header(r, b"Access-Control-Expose-Headers", b"Last-Message-Id")?;
         }

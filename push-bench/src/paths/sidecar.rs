@@ -67,7 +67,7 @@ impl Link {
             rest: self.rest.clone(),
         };
         let seq = self.seq;
-        self.put(&ToSidecar::Publish { seq, counted: false, messages: vec![item] });
+        self.put(&ToSidecar::Publish { seq, counted: false, messages: vec![item], at: 1 });
         seq
     }
 

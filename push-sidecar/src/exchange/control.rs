@@ -27,6 +27,7 @@ impl<S: Store + 'static> Exchange<S> {
                 let report = self.health.borrow().report(Instant::now(), self.started.elapsed());
                 Answer::Health(report)
             }
+            Ok(Question::Status) => Answer::Status(Box::new(self.snapshot().await)),
             Ok(Question::Trace(query)) => match query.channels() {
                 Ok(channels) => Answer::Trace(self.trace(query.mid(), channels).await),
                 Err(error) => Answer::Error(error),
@@ -57,7 +58,7 @@ impl<S: Store + 'static> Exchange<S> {
         self.others.borrow_mut().push(Box::new(look));
     }
 
-    fn look(&self) {
+    pub(super) fn look(&self) {
         let mut conditions = self.store.conditions();
         let (links, channels) = self.size();
         conditions.push(if links > 0 {

@@ -5,6 +5,7 @@
 //! order of frames on a link is the total order.
 
 mod control;
+mod observe;
 mod online;
 mod peer;
 mod requests;
@@ -80,6 +81,7 @@ pub struct Exchange<S> {
     presence_changed: Notify,
     statistics: RefCell<statistics::Statistics>,
     traces: RefCell<trace::Traces>,
+    observed: RefCell<observe::Observed>,
     health: RefCell<Health>,
     /// Tell how parts do that are not the exchange's.
     others: RefCell<Vec<Box<dyn Fn() -> Condition>>>,
@@ -150,6 +152,7 @@ impl<S: Store + 'static> Exchange<S> {
             presence_changed: Notify::new(),
             statistics: RefCell::default(),
             traces: RefCell::default(),
+            observed: RefCell::default(),
             health: RefCell::default(),
             others: RefCell::default(),
             lag: Cell::default(),
@@ -216,6 +219,9 @@ impl<S: Store + 'static> Exchange<S> {
         if let StoreEvent::Cleared(channels) = event {
             self.cleared(channels);
             return None;
+        }
+        if let StoreEvent::Announced(message) = &event {
+            self.count_traffic(message);
         }
         let mut state = self.state.borrow_mut();
         let State { router, links, .. } = &mut *state;

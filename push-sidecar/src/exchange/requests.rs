@@ -47,6 +47,7 @@ impl<S: Store + 'static> Exchange<S> {
         self.went(&mut state, &channels);
         drop(state);
         self.forget_statistics(peer.id);
+        self.unlinked(peer.id);
     }
 
     /// `Subscribe`.
@@ -184,6 +185,7 @@ impl<S: Store + 'static> Exchange<S> {
         seq: u64,
         counted: bool,
         mut messages: Vec<PublishItem>,
+        at: u64,
     ) {
         let token = Token { instance: peer.instance, seq };
         if self.draining.get() {
@@ -205,7 +207,10 @@ impl<S: Store + 'static> Exchange<S> {
                 this.count_publish(peer.id, counted, labels);
             }
             let (status, detail) = match stored {
-                Ok(_) => (PublishStatus::Stored, String::new()),
+                Ok(ids) => {
+                    this.published(ids.first(), at);
+                    (PublishStatus::Stored, String::new())
+                }
                 Err(StoreError::Unavailable(detail)) => (PublishStatus::Unavailable, detail),
                 Err(StoreError::Unknown(detail)) => (PublishStatus::Unknown, detail),
                 Err(StoreError::Refused(detail)) => {

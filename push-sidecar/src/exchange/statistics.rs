@@ -206,7 +206,7 @@ impl<S: Store + 'static> Exchange<S> {
     }
 
     /// What the other processes of the store left, and the names of those that are over.
-    async fn others(&self, ours: &[(String, Value)]) -> (Vec<Value>, Vec<String>) {
+    pub(super) async fn others(&self, ours: &[(String, Value)]) -> (Vec<Value>, Vec<String>) {
         let left = match self.store.statistics().await {
             Ok(left) => left,
             Err(error) => {
@@ -257,6 +257,6 @@ pub(super) fn host_name() -> String {
     if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
-fn unix_ms() -> u64 {
+pub(super) fn unix_ms() -> u64 {
     unix_time().as_millis() as u64
 }

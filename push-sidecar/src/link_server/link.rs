@@ -65,6 +65,7 @@ pub async fn run<S: Store + 'static>(
     let peer = exchange.add_link(instance, resume);
     let id = peer.id;
     exchange.name_link(id, pid);
+    exchange.linked(&peer, pid, &software, version);
     tracing::info!(link = id, worker_pid = pid, software, resume, "link up");
     let mut link = Link { exchange, peer: Rc::clone(&peer), version, requests: JoinSet::new() };
     let reason = tokio::select! {
@@ -186,8 +187,8 @@ impl<S: Store + 'static> Link<S> {
             ToSidecar::Recover { req, after, channels } => {
                 self.spawn(async move { exchange.recover(peer, req, after, channels).await });
             }
-            ToSidecar::Publish { seq, counted, messages } => {
-                exchange.publish(peer, seq, counted, messages);
+            ToSidecar::Publish { seq, counted, messages, at } => {
+                exchange.publish(peer, seq, counted, messages, at);
             }
             ToSidecar::Connections { channel, count, limit } => {
                 exchange.connections(&peer, channel, count, limit);
@@ -211,6 +212,12 @@ impl<S: Store + 'static> Link<S> {
             }
             ToSidecar::Newest { req, channels } => {
                 self.spawn(async move { exchange.newest(peer, req, channels).await });
+            }
+            ToSidecar::Metrics { req, now, before, slow } => {
+                exchange.told(&peer, req, &now, &before, slow);
+            }
+            ToSidecar::Observe { req, page } => {
+                self.spawn(async move { exchange.observe(peer, req, page).await });
             }
             ToSidecar::Ping => peer.outbox.send(&ToWorker::Pong),
         }

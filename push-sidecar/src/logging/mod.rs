@@ -10,6 +10,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt};
 
+use crate::complaints::Listener;
 use crate::config::{Log, LogFormat};
 use journal::Journal;
 use limit::{Limit, Shared};
@@ -34,7 +35,7 @@ pub fn init(log: &Log) {
         (None, _) => Box::new(lines().with_ansi(false).with_filter(Shared(limit))),
     };
     // Fails only when a logger is set up already, which is then used.
-    let _ = Registry::default().with(layer).with(filter).try_init();
+    let _ = Registry::default().with(layer).with(Listener).with(filter).try_init();
     if let Some(error) = problem {
         tracing::warn!(%error, "no journal at {}, so lines go to standard error", journal::SOCKET);
     }

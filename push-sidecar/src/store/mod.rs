@@ -10,6 +10,7 @@ pub mod redis;
 use std::future::Future;
 
 use bytes::Bytes;
+use push_metrics::Histogram;
 use push_protocol::{ChannelKey, Mid};
 use tokio::sync::mpsc;
 
@@ -224,6 +225,16 @@ pub trait Store {
     /// How the store does, part by part.
     fn conditions(&self) -> Vec<Condition> {
         Vec::new()
+    }
+
+    /// What the messages cost that are kept in this process, bytes.
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    /// How long commands to a shared store took, from sending to answer.
+    fn command_times(&self) -> Option<Histogram> {
+        None
     }
 
     /// Called every few seconds, to free what is over.

@@ -6,6 +6,7 @@
 //! | [`sign`], [`publish`], [`listen`] | what a portal and its browsers do, for scripts |
 //! | [`doctor`] | whether messages get from the portal to browsers |
 //! | [`trace`] | where a message went |
+//! | [`status`] | how everything does |
 //! | [`findings`] | what is told line by line, for people and for programs. Pure |
 //! | [`nginx_conf`], [`sites`] | what nginx's files say of all this |
 //! | [`keys`] | where a security key is read |
@@ -23,6 +24,7 @@ pub mod nginx_conf;
 pub mod publish;
 pub mod sign;
 pub mod sites;
+pub mod status;
 pub mod trace;
 
 /// For a verb that talks to somebody.

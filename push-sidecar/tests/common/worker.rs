@@ -16,7 +16,7 @@ pub fn subscribing(seq: u32, channels: Vec<ChannelKey>) -> ToSidecar {
 }
 
 pub fn publishing(seq: u64, messages: Vec<PublishItem>) -> ToSidecar {
-    ToSidecar::Publish { seq, counted: true, messages }
+    ToSidecar::Publish { seq, counted: true, messages, at: 0 }
 }
 
 pub struct Worker {

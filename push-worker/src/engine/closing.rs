@@ -147,10 +147,7 @@ impl Engine {
         self.unlisten(host, index);
         self.schedule.take(&mut self.sessions, index);
         let session = self.sessions.remove(index)?;
-        match session.kind {
-            Kind::WebSocket => self.counters.websockets -= 1,
-            Kind::Poll => self.counters.polls -= 1,
-        }
+        self.counters.went(session.kind, session.format);
         Some(session)
     }
 

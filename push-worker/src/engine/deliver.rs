@@ -58,7 +58,8 @@ impl Engine {
         if let [slot] = slots[..]
             && let [only] = *self.hub.subscribers(slot)
         {
-            return self.deliver_in_order(host, only, &message);
+            self.deliver_in_order(host, only, &message);
+            return self.observed.written(id, host.unix_us());
         }
         let mut sessions = Vec::new();
         for &slot in &slots {
@@ -71,6 +72,9 @@ impl Engine {
         if sessions.len() <= PIECE {
             for index in sessions {
                 self.deliver_in_order(host, index, &message);
+            }
+            if !slots.is_empty() {
+                self.observed.written(id, host.unix_us());
             }
             return;
         }
@@ -113,6 +117,8 @@ impl Engine {
         fanout.next = end;
         if end < fanout.targets.len() {
             self.fanouts.push_front(fanout);
+        } else {
+            self.observed.written(fanout.message.id, host.unix_us());
         }
     }
 
@@ -244,6 +250,7 @@ impl Engine {
         }
         let Some(recovery) = session.recovery.take() else { return };
         let Progress::Complete(as_of) = recovery.progress else {
+            self.counters.recoveries_failed += 1;
             return match session.kind {
                 Kind::WebSocket => self.close_with_error(host, index, ApiError::NoLastMessages),
                 Kind::Poll => {
@@ -251,6 +258,7 @@ impl Engine {
                 }
             };
         };
+        let (asked, found) = (recovery.req != 0, recovery.items.len() as u64);
         // Without a question there is no history, and the session stands where it began.
         let as_of = if recovery.req == 0 { session.last } else { as_of };
         let messages = recovery.merge(as_of);
@@ -261,6 +269,12 @@ impl Engine {
             session.last = messages.last().map_or(as_of, |message| message.id.max(as_of));
         }
         self.counters.delivered += messages.len() as u64;
+        if asked && found > 0 {
+            self.counters.recovered_history += 1;
+            self.counters.recovered_messages += found;
+        } else if asked {
+            self.counters.recovered_nothing += 1;
+        }
         if messages.is_empty() {
             return;
         }

@@ -344,6 +344,7 @@ impl Engine {
             }
             Err(error) => {
                 self.counters.wrong += 1;
+                self.counters.refused_publish(error.http_status());
                 self.close_with_error(host, index, error);
             }
         }

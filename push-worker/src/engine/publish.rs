@@ -6,13 +6,18 @@ use push_protocol::{ChannelKey, frame};
 
 use super::Engine;
 use super::complaints::Complaint;
-use crate::publishing::{Asker, Expired, PATIENCE, Question};
+use crate::publishing::{Asker, Expired, Finished, PATIENCE, Question};
 use crate::response::ContentType;
 use crate::session::State;
 use crate::{Format, Host, Level, Request, Response};
 
 /// Marks the name of a question, so that it is not taken for a publish's.
 const QUESTION: u64 = 1 << 63;
+
+/// The name of a question.
+pub(super) fn name_of(req: u32) -> u64 {
+    u64::from(req) | QUESTION
+}
 
 impl Engine {
     /// Publishes; `request` is answered 200 once it is stored and announced, 503 if it surely was
@@ -45,7 +50,8 @@ impl Engine {
             self.not_published(host, asker, Response::unavailable());
             return 0;
         }
-        let Some(seq) = self.publishing.add(asker, counted, messages, host.now()) else {
+        let at = host.unix_us();
+        let Some(seq) = self.publishing.add(asker, counted, messages, host.now(), at) else {
             self.not_published(host, asker, Response::unavailable());
             return 0;
         };
@@ -67,15 +73,17 @@ impl Engine {
     ) {
         match status {
             PublishStatus::Stored => {
-                if let Some(asker) = self.publishing.finish(seq) {
+                if let Some(Finished { asker, at, live }) = self.publishing.finish(seq) {
                     self.counters.published += 1;
+                    self.counters.live += u64::from(live);
+                    self.observed.answered(at, host.unix_us());
                     self.answer_asker(host, asker, Response::new(200));
                 }
             }
             PublishStatus::Unavailable => self.publishing.retry_later(seq, false, host.now()),
             PublishStatus::Unknown => self.publishing.retry_later(seq, true, host.now()),
             PublishStatus::Refused => {
-                if let Some(asker) = self.publishing.finish(seq) {
+                if let Some(finished) = self.publishing.finish(seq) {
                     self.complain(
                         host,
                         Complaint::Refused,
@@ -85,8 +93,10 @@ impl Engine {
                              what is wrong with it"
                         ),
                     );
+                    self.observed.answered(finished.at, host.unix_us());
                     self.counters.unpublished += 1;
-                    self.answer_asker(host, asker, Response::new(500));
+                    self.counters.refused_publish(500);
+                    self.answer_asker(host, finished.asker, Response::new(500));
                 }
             }
         }
@@ -96,9 +106,10 @@ impl Engine {
     /// enough.
     pub(super) fn tick_publishing<H: Host>(&mut self, host: &mut H) {
         let now = host.now();
-        while let Some(Expired { asker, unknown }) = self.publishing.expired(now) {
+        while let Some(Expired { finished, unknown }) = self.publishing.expired(now) {
+            self.observed.answered(finished.at, host.unix_us());
             let answer = if unknown { Response::unknown() } else { Response::unavailable() };
-            self.not_published(host, asker, answer);
+            self.not_published(host, finished.asker, answer);
         }
         while let Some(seq) = self.publishing.next_retry(now) {
             // A new link is sent everything anyway.
@@ -119,6 +130,7 @@ impl Engine {
 
     fn not_published<H: Host>(&mut self, host: &mut H, asker: Asker, answer: Response) {
         self.counters.unpublished += 1;
+        self.counters.refused_publish(answer.status);
         self.complain(
             host,
             Complaint::Unpublished,
@@ -178,8 +190,8 @@ impl Engine {
         });
         host.wake_link();
         let deadline = host.now() + PATIENCE;
-        self.questions.insert(req, Question { asker, format, channels, deadline });
-        u64::from(req) | QUESTION
+        self.questions.insert(req, Question { asker, format, channels, view: None, deadline });
+        name_of(req)
     }
 
     /// `None`: the store did not answer.
@@ -189,6 +201,9 @@ impl Engine {
         req: u32,
         online: Option<&Vec<bool>>,
     ) {
+        if self.questions.get(&req).is_some_and(|question| question.view.is_some()) {
+            return self.observation(host, req, None);
+        }
         let Some(Question { asker, format, channels, .. }) = self.questions.remove(&req) else {
             return;
         };

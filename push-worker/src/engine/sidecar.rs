@@ -64,6 +64,8 @@ impl Engine {
             return;
         }
         self.link.down(host.now());
+        self.counters.link_failures += 1;
+        self.observed.link_broke();
         self.publishing.link_broke();
         self.open_all(host);
         self.drop_questions(host);
@@ -157,7 +159,7 @@ impl Engine {
                         ),
                     );
                 }
-                self.link.welcomed();
+                self.link.welcomed(version);
             }
             ToWorker::Refused { reason, versions } => {
                 let common = versions.and_then(|versions| versions.common(Versions::OURS));
@@ -180,6 +182,12 @@ impl Engine {
             ToWorker::ServerStatsAnswer { req, json } => {
                 self.server_stats_answer(host, req, Some(&json));
             }
+            ToWorker::MetricsWanted { req, slow } => {
+                self.tell_metrics(req, slow);
+                host.wake_link();
+            }
+            ToWorker::Observation { req, text } => self.observation(host, req, Some(text)),
+            ToWorker::Published { id, at } => self.observed.published(id, at),
             // The answer to somebody else's question.
             ToWorker::Pong | ToWorker::ControlAnswer { .. } => {}
         }

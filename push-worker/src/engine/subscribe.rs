@@ -24,8 +24,8 @@ impl Engine {
         request: Request,
         subscriber: Subscriber,
     ) -> (SessionId, bool) {
-        self.counters.websockets += 1;
         let Subscriber { settings, format, .. } = subscriber;
+        self.counters.came(Kind::WebSocket, format);
         let mut session = Session::new(request.0, Kind::WebSocket, settings, format);
         session.state = State::Opening;
         let id = self.sessions.insert(session);
@@ -65,7 +65,7 @@ impl Engine {
         conn: Conn,
         settings: SettingsId,
     ) -> SessionId {
-        self.counters.websockets += 1;
+        self.counters.came(Kind::WebSocket, Format::Text);
         let session = Session::new(conn.0, Kind::WebSocket, settings, Format::Text);
         let id = self.sessions.insert(session);
         #[cfg(feature = "test-echo")]
@@ -113,7 +113,7 @@ impl Engine {
         request: Request,
         subscriber: Subscriber,
     ) -> SessionId {
-        self.counters.polls += 1;
+        self.counters.came(Kind::Poll, subscriber.format);
         let settings = subscriber.settings;
         let id =
             self.sessions.insert(Session::new(request.0, Kind::Poll, settings, subscriber.format));
@@ -176,6 +176,7 @@ impl Engine {
         if let Some(after) = subscriber.mid {
             session.last = after;
             session.has_mid = true;
+            self.counters.recoveries += 1;
             session.recovery = Some(Box::new(Recovery::new(req, after, &self.tally)));
             self.recoveries.insert(req, self.sessions.id(index));
             self.link.send(&ToSidecar::Recover { req, after, channels: keys });

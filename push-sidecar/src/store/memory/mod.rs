@@ -103,6 +103,10 @@ impl Store for MemoryStore {
         vec![Condition::works("memory store", "messages are kept until the sidecar ends")]
     }
 
+    fn bytes(&self) -> usize {
+        self.queues.borrow().bytes()
+    }
+
     fn housekeeping(&self) {
         let now = (self.clock)();
         let mut queues = self.queues.borrow_mut();

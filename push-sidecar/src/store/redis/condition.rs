@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use push_metrics::Histogram;
 use tokio::time::Instant;
 
 use crate::health::Condition;
@@ -17,6 +18,8 @@ pub struct Watch {
     subscription: RefCell<Option<String>>,
     /// When a probe was last seen.
     seen: Cell<Option<Instant>>,
+    /// How long commands took.
+    times: RefCell<Histogram>,
 }
 
 impl Watch {
@@ -28,7 +31,18 @@ impl Watch {
             writes: not_yet(),
             subscription: not_yet(),
             seen: Cell::default(),
+            times: RefCell::default(),
         }
+    }
+
+    /// A command was answered after this time.
+    pub fn took(&self, time: Duration) {
+        self.times.borrow_mut().record(time.as_micros() as u64);
+    }
+
+    /// How long commands took.
+    pub fn command_times(&self) -> Histogram {
+        *self.times.borrow()
     }
 
     /// A command was answered (`None`), or could not be sent or was not.

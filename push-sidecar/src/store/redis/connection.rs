@@ -114,12 +114,14 @@ impl Commands {
         line: Line,
         command: &Cmd,
     ) -> Result<Value, Failure> {
+        let began = Instant::now();
         let (mut sent, mut polls) = (pin!(dialled.connection.send_packed_command(command)), 0);
         let answer = poll_fn(|context| {
             polls += 1;
             sent.as_mut().poll(context)
         });
         let answer = answer.await.and_then(Value::extract_error);
+        self.watch.took(began.elapsed());
         match (&answer, line) {
             // The announcements' trouble, and told as such.
             (Err(error), Line::Lent(_)) if breaks(error) => {}

@@ -24,6 +24,7 @@ mod subscription;
 use std::rc::Rc;
 use std::time::Duration;
 
+use push_metrics::Histogram;
 use push_protocol::{ChannelKey, Mid};
 use redis::{Client, Cmd};
 use tokio::sync::mpsc;
@@ -188,6 +189,10 @@ impl Store for RedisStore {
 
     async fn clear_online(&self, channels: &[ChannelKey]) -> Result<(), StoreError> {
         self.marks.clear(channels).await
+    }
+
+    fn command_times(&self) -> Option<Histogram> {
+        Some(self.watch.command_times())
     }
 
     fn conditions(&self) -> Vec<Condition> {
