@@ -30,6 +30,37 @@ fn none(problems: &[String]) {
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
 }
 
+#[test]
+fn links_lead_somewhere() {
+    let texts = files(builds::repository(), "md");
+    assert!(texts.len() > 20, "{texts:?}");
+    let mut problems = Vec::new();
+    for path in &texts {
+        let document = Document::parse(&read(path));
+        for (line, link) in &document.links {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() {
+                path.clone()
+            } else {
+                path.parent().expect("a folder").join(file)
+            };
+            let place = format!("{}:{line}: {link}", path.display());
+            if !target.exists() {
+                problems.push(format!("{place}: there is no such file"));
+            } else if !anchor.is_empty() {
+                let anchors = Document::parse(&read(&target)).anchors;
+                if !anchors.iter().any(|known| known == anchor) {
+                    problems.push(format!("{place}: no such heading; there are {anchors:?}"));
+                }
+            }
+        }
+    }
+    none(&problems);
+}
+
 /// A block without its comments, which are in the reader's language.
 fn without_comments(block: &Block) -> String {
     let strip = |line: &str| {
