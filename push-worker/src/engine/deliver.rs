@@ -155,10 +155,18 @@ impl Engine {
     }
 
     /// Delivers to one session, unless it has had the message.
+    #[inline]
     fn deliver_to<H: Host>(&mut self, host: &mut H, index: u32, message: &Rc<Delivery>) {
-        if !self.is_traced() {
-            return self.deliver_now(host, index, message);
+        if self.is_traced() {
+            return self.deliver_traced(host, index, message);
         }
+        self.deliver_now(host, index, message);
+    }
+
+    /// The same, while somebody looks.
+    #[cold]
+    #[inline(never)]
+    fn deliver_traced<H: Host>(&mut self, host: &mut H, index: u32, message: &Rc<Delivery>) {
         let (id, outcome) =
             (self.sessions.id(index), self.outcome(index, message.id, message.late));
         let cut = self.counters.slow + self.counters.crowded;
