@@ -342,3 +342,27 @@ async fn the_command_shows_what_the_page_shows() -> TestResult {
     assert!(nobody.err.contains("does push-sidecar run"), "{nobody:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn the_page_shows_in_a_browser() -> TestResult {
+    let host = Setup::new(push_tests::Nginx::Installed, push_tests::Store::Redis).start()?;
+    linked(&host, 1).await;
+    let channel = Channel::new();
+    let mut socket = host.subscribe(&channel, Mode::Text).await?;
+    host.publish(&channel, "\"one\"").await?;
+    socket.body().await;
+    let folder = push_tests::builds::folder().join("screenshots");
+    let output = tokio::process::Command::new("node")
+        .arg(push_tests::builds::repository().join("tests/node/status.mjs"))
+        .arg(host.nginx.addresses.internal.to_string())
+        .arg(&folder)
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(std::time::Duration::from_secs(90), output).await??;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}{error}", String::from_utf8_lossy(&output.stdout));
+    for name in ["light", "dark", "phone"] {
+        assert!(std::fs::metadata(folder.join(format!("status-{name}.png")))?.len() > 10_000);
+    }
+    Ok(())
+}
