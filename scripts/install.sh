@@ -64,7 +64,7 @@ uninstall)
             rm -f "$destination$to"
         fi
     done
-    for folder in docs/en docs/ru docs examples ''; do
+    for folder in docs/en docs/ru docs/images docs examples packaging/monitoring packaging ''; do
         rmdir --ignore-fail-on-non-empty "$destination$prefix/share/doc/bx-push/$folder" 2>/dev/null || true
     done
     ;;
