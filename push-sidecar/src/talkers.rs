@@ -25,18 +25,20 @@ pub struct Traffic {
 pub struct Talkers(HashMap<ChannelKey, Traffic, RandomState>);
 
 impl Talkers {
-    /// A message for a channel.
-    pub fn count(&mut self, channel: ChannelKey, bytes: usize) {
+    /// A message for a channel, which stands for so many.
+    pub fn count(&mut self, channel: ChannelKey, bytes: usize, times: u64) {
+        let bytes = bytes as u64 * times;
         if let Some(traffic) = self.0.get_mut(&channel) {
-            traffic.messages += 1;
-            traffic.bytes += bytes as u64;
+            traffic.messages += times;
+            traffic.bytes += bytes;
         } else if self.0.len() < COUNTED {
-            self.0.insert(channel, Traffic { messages: 1, bytes: bytes as u64 });
+            self.0.insert(channel, Traffic { messages: times, bytes });
         } else {
-            // Everybody gives one back; each was once given, so this costs no more than counting.
+            // Everybody gives as many back; each was once given, so this costs no more than counting.
             self.0.retain(|_, traffic| {
-                traffic.bytes -= traffic.bytes / traffic.messages;
-                traffic.messages -= 1;
+                let back = times.min(traffic.messages);
+                traffic.bytes -= traffic.bytes / traffic.messages * back;
+                traffic.messages -= back;
                 traffic.messages > 0
             });
         }
@@ -73,12 +75,12 @@ mod tests {
     fn the_busiest_are_found_among_many_in_bounded_memory() {
         let mut talkers = Talkers::default();
         for number in 0..100_000_u32 {
-            talkers.count(channel(1_000 + number), 100);
+            talkers.count(channel(1_000 + number), 100, 1);
             if number % 10 == 0 {
-                talkers.count(channel(1), 300);
+                talkers.count(channel(1), 300, 1);
             }
             if number % 20 == 0 {
-                talkers.count(channel(2), 300);
+                talkers.count(channel(2), 300, 1);
             }
         }
         assert!(talkers.0.len() <= COUNTED);

@@ -28,6 +28,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const TIMED_EVERY: Duration = Duration::from_millis(50);
 /// Receivers of a message that count as its traffic.
 const COUNTED_RECEIVERS: usize = 4;
+/// Of each minute, so many messages are counted one by one; of those that follow one stands for a few.
+const COUNTED_ALL: u64 = 1_000;
+/// See there.
+const COUNTED_ONE_OF: u64 = 16;
 /// Channels, and clients, that are told of.
 const TOLD: usize = 10;
 /// How often traffic that has been counts half.
@@ -39,6 +43,8 @@ pub(super) struct Observed {
     census: Census,
     samples: Samples,
     talkers: Talkers,
+    /// Messages since traffic was last aged.
+    messages: u64,
     /// The question under way, and whose answers are missing.
     asked: u32,
     missing: Vec<LinkId>,
@@ -97,8 +103,14 @@ impl<S: Store + 'static> Exchange<S> {
 
     pub(super) fn count_traffic(&self, message: &Announced) {
         let mut observed = self.observed.borrow_mut();
+        observed.messages += 1;
+        let times = match observed.messages {
+            ..=COUNTED_ALL => 1,
+            number if number % COUNTED_ONE_OF == 0 => COUNTED_ONE_OF,
+            _ => return,
+        };
         for channel in message.receivers.iter().take(COUNTED_RECEIVERS) {
-            observed.talkers.count(*channel, message.outgoing.len());
+            observed.talkers.count(*channel, message.outgoing.len(), times);
         }
     }
 
@@ -114,6 +126,7 @@ impl<S: Store + 'static> Exchange<S> {
             if aged.elapsed() >= AGE {
                 aged = Instant::now();
                 observed.talkers.age();
+                observed.messages = 0;
             }
         }
     }
