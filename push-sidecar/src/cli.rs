@@ -55,15 +55,30 @@ pub enum Command {
     Migrate(migrate::command::Options),
 }
 
+/// Where the daemon is that is asked.
+#[derive(Args, Clone, Debug)]
+pub struct Daemon {
+    /// Configuration file (TOML) of the daemon; without it defaults and the environment count.
+    #[arg(long, value_name = "FILE", env = "BX_PUSH_CONFIG")]
+    config: Option<PathBuf>,
+    /// The Unix socket that it listens on.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl Daemon {
+    /// Its socket.
+    pub fn socket(self) -> Result<PathBuf, ConfigError> {
+        let options = Options { config: self.config, socket: self.socket, ..Options::default() };
+        Ok(options.effective()?.socket)
+    }
+}
+
 /// Options of `health`.
 #[derive(Args, Debug)]
 pub struct Health {
-    /// Configuration file (TOML) of the daemon; without it defaults and the environment count.
-    #[arg(long, value_name = "FILE", env = "BX_PUSH_CONFIG")]
-    pub config: Option<PathBuf>,
-    /// The Unix socket that it listens on.
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: Daemon,
     /// One object of JSON instead of lines.
     #[arg(long)]
     pub json: bool,
@@ -84,8 +99,7 @@ impl Health {
 
     /// Prints how it does; answers whether everything works.
     fn ask(self) -> Result<bool, Box<dyn std::error::Error>> {
-        let options = Options { config: self.config, socket: self.socket, ..Options::default() };
-        let socket = options.effective()?.socket;
+        let socket = self.daemon.socket()?;
         let answer = control::ask(&socket, Question::Health, control::PATIENCE)?;
         let Answer::Health(report) = answer else {
             return Err(format!("answers something else: {answer:?}").into());

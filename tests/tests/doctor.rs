@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use push_tests::host::key_file;
-use push_tests::{Host, Nginx, Setup, Store, TestResult, ports, verb};
+use push_tests::{Host, Nginx, Setup, Store, TestResult, ports, sidecar, verb, wait};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -27,7 +27,7 @@ const RIGHT: &str = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgr
      proxy_set_header Connection \"upgrade\"; proxy_read_timeout 300s;";
 
 /// A proxy in front with these lines in its server block and in its locations.
-fn behind(server: &str, locations: &str) -> std::io::Result<Front> {
+async fn behind(server: &str, locations: &str) -> std::io::Result<Front> {
     let setup = setup();
     let (front, back) = (ports::free(), ports::free());
     let mut setup = setup;
@@ -38,7 +38,7 @@ fn behind(server: &str, locations: &str) -> std::io::Result<Front> {
              location /bitrix/sub/ {{ {locations} proxy_pass http://{back}; }}
          }}"
     );
-    Ok(Front { host: setup.start()?, front: format!("http://{front}/") })
+    Ok(Front { host: started(setup).await?, front: format!("http://{front}/") })
 }
 
 /// What the doctor says, none of which is a secret.
@@ -97,6 +97,17 @@ impl Told {
     }
 }
 
+/// Starts a host and waits until nginx is linked, as it is when an operator has typed the command.
+async fn started(setup: Setup) -> std::io::Result<Host> {
+    let host = setup.start()?;
+    let socket = sidecar::socket(host.folder()).display().to_string();
+    wait::soon("nginx is linked", async {
+        while verb::run(&["health", "--socket", &socket]).await?.status != 0 {}
+        Ok(host)
+    })
+    .await
+}
+
 /// The portal's settings, with the values that are given instead.
 fn settings(host: &Host, changed: &[(&str, &str)]) -> std::io::Result<PathBuf> {
     let publish = format!("http://{}/bitrix/pub/", host.nginx.addresses.internal);
@@ -134,7 +145,7 @@ fn settings(host: &Host, changed: &[(&str, &str)]) -> std::io::Result<PathBuf> {
 
 #[tokio::test]
 async fn an_installation_without_a_portal_is_green() -> TestResult {
-    let host = setup().start()?;
+    let host = started(setup()).await?;
     let told = Told::of(&host, &[]).await?;
     told.is_green(&["nginx", "daemon", "key file", "publish", "clock", "internal address"]);
     told.is_green(&["WebSocket", "long poll", "long request line", "trusted paths"]);
@@ -152,7 +163,7 @@ async fn an_installation_without_a_portal_is_green() -> TestResult {
 
 #[tokio::test]
 async fn a_portal_behind_a_proxy_that_is_right_is_green() -> TestResult {
-    let Front { host, front } = behind("large_client_header_buffers 4 16k;", RIGHT)?;
+    let Front { host, front } = behind("large_client_header_buffers 4 16k;", RIGHT).await?;
     let file = settings(&host, &[])?.display().to_string();
     let told =
         Told::of(&host, &["--public", &front, "--settings", &file, "--idle", "2", "--strict"])
@@ -165,7 +176,7 @@ async fn a_portal_behind_a_proxy_that_is_right_is_green() -> TestResult {
 #[tokio::test]
 async fn a_proxy_in_front_that_is_wrong_is_told_what_to_add() -> TestResult {
     // As the proxy of a plain site is: neither headers, nor HTTP/1.1.
-    let Front { host, front } = behind("large_client_header_buffers 4 8k;", "")?;
+    let Front { host, front } = behind("large_client_header_buffers 4 8k;", "").await?;
     let told = Told::of(&host, &["--public", &front]).await?;
     told.has(
         "WebSocket",
@@ -179,7 +190,7 @@ async fn a_proxy_in_front_that_is_wrong_is_told_what_to_add() -> TestResult {
 
     // The headers, and HTTP/1.0.
     let lines = "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";";
-    let Front { host, front } = behind("large_client_header_buffers 4 1k;", lines)?;
+    let Front { host, front } = behind("large_client_header_buffers 4 1k;", lines).await?;
     let told = Told::of(&host, &["--public", &front]).await?;
     let line = "large_client_header_buffers 4 16k;";
     told.has("long request line", "error", "answered 414", line);
@@ -188,7 +199,7 @@ async fn a_proxy_in_front_that_is_wrong_is_told_what_to_add() -> TestResult {
 
     // Nothing may be quiet for longer than a second.
     let lines = RIGHT.replace("300s", "1s");
-    let Front { host, front } = behind("large_client_header_buffers 4 16k;", &lines)?;
+    let Front { host, front } = behind("large_client_header_buffers 4 16k;", &lines).await?;
     let told = Told::of(&host, &["--public", &front, "--idle", "4"]).await?;
     told.has("WebSocket", "ok", "the message came", "");
     told.has("idle WebSocket", "error", "cut after 1 s", "proxy_read_timeout 300s;");
@@ -205,7 +216,7 @@ async fn a_proxy_in_front_that_is_wrong_is_told_what_to_add() -> TestResult {
             location /bitrix/pub/ {{ proxy_pass http://{internal}; }}
             location /server-stat/ {{ proxy_pass http://{internal}; }} }}"
     );
-    let host = setup.start()?;
+    let host = started(setup).await?;
     let told = Told::of(&host, &["--public", &format!("http://{site}/")]).await?;
     told.has("WebSocket", "error", "<html>a shop", "location ^~ /bitrix/subws/ { bx_push sub;");
     told.has("long poll", "error", "<html>a shop", "");
@@ -221,7 +232,7 @@ async fn a_proxy_in_front_that_is_wrong_is_told_what_to_add() -> TestResult {
 
 #[tokio::test]
 async fn settings_of_the_portal_that_do_not_fit_are_named_by_line() -> TestResult {
-    let host = setup().start()?;
+    let host = started(setup()).await?;
     let public = format!("http://{}/", host.nginx.addresses.public);
     let run = async |changed: &[(&str, &str)]| {
         let file = settings(&host, changed)?.display().to_string();
@@ -290,7 +301,7 @@ async fn settings_of_the_portal_that_do_not_fit_are_named_by_line() -> TestResul
 
 #[tokio::test]
 async fn certificates_are_named() -> TestResult {
-    let host = setup().start()?;
+    let host = started(setup()).await?;
     let address = host.nginx.addresses.public_tls.to_string();
     // Its issuer is nobody's.
     let told = Told::of(&host, &["--public", "https://localhost/", "--connect", &address]).await?;
@@ -332,7 +343,7 @@ async fn what_is_open_to_others_is_told() -> TestResult {
         let port = ports::free().port();
         setup.conf.servers =
             format!("server {{ listen {port}; location /bitrix/pub/ {{ bx_push pub; {guard} }} }}");
-        let host = setup.start()?;
+        let host = started(setup).await?;
         let told = Told::of(&host, &[]).await?;
         if open {
             let line = format!("listen 127.0.0.1:{port};");
@@ -346,7 +357,7 @@ async fn what_is_open_to_others_is_told() -> TestResult {
 
 #[tokio::test]
 async fn what_does_not_run_is_told() -> TestResult {
-    let mut host = setup().start()?;
+    let mut host = started(setup()).await?;
     key_file(host.folder(), "key-0", "one\ntwo\n", 0o600)?;
     host.sidecar.kill();
     let told = Told::of(&host, &[]).await?;
@@ -418,7 +429,7 @@ async fn middleman(
 
 #[tokio::test]
 async fn what_holds_messages_back_is_told() -> TestResult {
-    let host = setup().start()?;
+    let host = started(setup()).await?;
     let front = middleman(Some(host.nginx.addresses.public), "").await?;
     let told = Told::of(&host, &["--public", &format!("http://{front}/")]).await?;
     told.has("WebSocket", "warning", "ms after it was published", "proxy_buffering off;");
@@ -428,7 +439,7 @@ async fn what_holds_messages_back_is_told() -> TestResult {
 
 #[tokio::test]
 async fn clocks_that_differ_are_told() -> TestResult {
-    let host = setup().start()?;
+    let host = started(setup()).await?;
     let words =
         "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2020 04:29:21 GMT\r\nContent-Length: 0\r\n\r\n";
     let internal = middleman(None, words).await?;
@@ -450,7 +461,7 @@ async fn each_portal_on_a_host_has_its_key() -> TestResult {
              location /bitrix/subws/ {{ bx_push sub; }} location /bitrix/sub/ {{ bx_push sub; }} }}",
         file.display()
     );
-    let host = setup.start()?;
+    let host = started(setup).await?;
     let told = Told::of(&host, &[]).await?;
     told.is_green(&["WebSocket"]);
     let walked = told.findings.iter().filter(|finding| finding["part"] == "WebSocket").count();

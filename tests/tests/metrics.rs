@@ -9,7 +9,7 @@ use push_tests::poll::poll;
 use push_tests::proto::{IncomingMessage, Receiver, RequestBatch};
 use push_tests::wait::{self, soon};
 use push_tests::websocket::Mode;
-use push_tests::{Channel, Host, Scrape, Setup, TestResult, WebSocket, both_nginx, matrix};
+use push_tests::{Channel, Host, Scrape, Setup, Store, TestResult, WebSocket, both_nginx, matrix};
 
 matrix!(numbers_move_as_they_must);
 both_nginx!(
@@ -17,6 +17,7 @@ both_nginx!(
     a_worker_without_a_sidecar_tells_what_it_knows,
     who_does_not_read_is_counted,
     only_reading_is_answered,
+    a_part_that_fails_is_named,
 );
 
 const PUBLISHES: &str = "bx_push_publishes_total";
@@ -186,6 +187,26 @@ async fn a_worker_without_a_sidecar_tells_what_it_knows(setup: Setup) -> TestRes
     assert!(unlabelled("bx_push_deliveries_total"), "{}", alone.text);
     let status = http1::once(&host.internal(), Request::get("/status/?format=json")).await?;
     assert!(status.text().starts_with("{\"link_up\":false"), "{status:?}");
+    Ok(())
+}
+
+async fn a_part_that_fails_is_named(mut setup: Setup) -> TestResult {
+    setup.store = Store::Redis;
+    let mut host = setup.start()?;
+    linked(&host, 1).await;
+    let parts = ["redis commands", "redis writes", "announcements"].map(|part| [("part", part)]);
+    for part in &parts {
+        wait_for(&host, "bx_push_healthy", part, 1).await;
+    }
+    host.redis.as_mut().expect("the store is Redis").kill();
+    for part in &parts {
+        wait_for(&host, "bx_push_healthy", part, 0).await;
+    }
+    assert_eq!(scrape(&host).await?.number("bx_push_healthy", &[("part", "workers")]), 1);
+    host.redis.as_mut().expect("the store is Redis").restart()?;
+    for part in &parts {
+        wait_for(&host, "bx_push_healthy", part, 1).await;
+    }
     Ok(())
 }
 

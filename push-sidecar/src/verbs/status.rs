@@ -1,13 +1,12 @@
 //! `push-sidecar status`: how everything does, in a table.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::Options;
+use crate::cli::Daemon;
 use crate::control::{self, Answer, Question};
 
 /// Clears a terminal and begins at its top.
@@ -16,12 +15,8 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// Options of `status`.
 #[derive(Args, Debug)]
 pub struct Status {
-    /// Configuration file (TOML) of the daemon; without it defaults and the environment count.
-    #[arg(long, value_name = "FILE", env = "BX_PUSH_CONFIG")]
-    pub config: Option<PathBuf>,
-    /// The Unix socket that it listens on.
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: Daemon,
     /// One object of JSON instead of tables.
     #[arg(long)]
     pub json: bool,
@@ -45,8 +40,8 @@ pub fn run(options: Status) -> ExitCode {
 
 /// Prints how everything does; answers whether everything works.
 fn watch(options: Status) -> Result<bool, Box<dyn std::error::Error>> {
-    let Status { config, socket, json, watch } = options;
-    let socket = Options { config, socket, ..Options::default() }.effective()?.socket;
+    let Status { daemon, json, watch } = options;
+    let socket = daemon.socket()?;
     let clear =
         if watch.is_some() && !json && std::io::stdout().is_terminal() { CLEAR } else { "" };
     loop {

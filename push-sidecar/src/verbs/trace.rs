@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::cli;
+use crate::cli::Daemon;
 use crate::control::{self, Answer, Question};
 use crate::surroundings::unix_time;
 use crate::trace::{Query, Trace};
@@ -35,12 +34,8 @@ pub struct Options {
     /// With --follow: end after so many seconds.
     #[arg(long, value_name = "SECONDS", requires = "follow")]
     timeout: Option<u64>,
-    /// Configuration file (TOML) of the daemon; without it defaults and the environment count.
-    #[arg(long, value_name = "FILE", env = "BX_PUSH_CONFIG")]
-    config: Option<PathBuf>,
-    /// The Unix socket that it listens on.
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: Daemon,
     /// An object of JSON a line.
     #[arg(long)]
     json: bool,
@@ -48,12 +43,7 @@ pub struct Options {
 
 /// Asks and tells. Status 0: told; 1: nobody knows the message.
 pub fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let daemon = cli::Options {
-        config: options.config.clone(),
-        socket: options.socket.clone(),
-        ..cli::Options::default()
-    };
-    let socket = daemon.effective()?.socket;
+    let socket = options.daemon.clone().socket()?;
     let query = Query { channels: options.channels.clone(), mid: options.mid.clone() };
     let ask = || -> Result<Trace, Box<dyn std::error::Error>> {
         match control::ask(&socket, Question::Trace(query.clone()), control::PATIENCE)? {
