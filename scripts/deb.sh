@@ -36,7 +36,7 @@ done < <(files stage="$build/stage" sbin=/usr/sbin modules=/usr/lib/nginx/module
     units=- sysusers=/usr/lib/sysusers.d tmpfiles=/usr/lib/tmpfiles.d etc=/etc nginx_http=/etc/nginx/bx-push/http.conf \
     nginx_locations=/etc/nginx/bx-push/locations.conf nginx_load=/usr/share/nginx/modules-available/mod-http-bx-push.conf)
 
-version=${BX_PUSH_VERSION:-$(sed -nE '/^\[workspace.package\]/,/^\[/s/^version = "(.*)"/\1/p' Cargo.toml)}
+version=${BX_PUSH_VERSION:-$(version)}
 maintainer=${DEBEMAIL:-bx-push developers <bx-push@localhost>}
 depends="$libraries, $abi, systemd, init-system-helpers (>= 1.52)"
 cat >"$work/changelog" <<END

@@ -22,6 +22,9 @@ target_dir() {
     printf '%s\n' "$dir"
 }
 
+# Cargo's version of all crates.
+version() { sed -nE '/^\[workspace.package\]/,/^\[/s/^version = "(.*)"/\1/p' Cargo.toml; }
+
 # place FROM TO: puts a build where it is used from, as a new file, so that a running process
 # keeps the one it has loaded; leaves an equal file alone.
 place() {

@@ -9,7 +9,6 @@ source "$(dirname "$0")/lib.sh"
 suite=bookworm
 ((EUID == 0)) || die "run it as root: it makes a Debian root and mounts"
 
-version() { sed -nE '/^\[workspace.package\]/,/^\[/s/^version = "(.*)"/\1/p' Cargo.toml; }
 scripts/deb.sh
 first=$build/bx-push_$(version)-1_$(dpkg --print-architecture).deb
 # Only the number differs: what is tested is an upgrade, not what is new in it.

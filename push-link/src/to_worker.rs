@@ -160,7 +160,6 @@ pub enum ToWorker {
         text: Bytes,
     },
     /// One of the messages that were just published here, so that workers can tell how long it took.
-    ///
     Published {
         /// The message.
         id: Mid,

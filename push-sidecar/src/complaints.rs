@@ -10,7 +10,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use crate::surroundings::unix_time;
+use crate::surroundings::unix_ms;
 
 /// How many are kept.
 const KEPT: usize = 20;
@@ -78,7 +78,7 @@ impl<S: Subscriber> Layer<S> for Listener {
         let mut text = Text::default();
         event.record(&mut text);
         let text = text.message + &text.fields;
-        lock().add(unix_time().as_millis() as u64, level == Level::ERROR, text);
+        lock().add(unix_ms(), level == Level::ERROR, text);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use push_protocol::Mid;
 
 use crate::router::LinkId;
-use crate::surroundings::unix_time;
+use crate::surroundings::unix_ms;
 
 /// Messages that are remembered: some 60 KB.
 const MAX: usize = 1024;
@@ -50,7 +50,7 @@ impl Passed {
         }
         let mut links = [0; LINKS];
         links[0] = link;
-        let at = unix_time().as_millis() as u64;
+        let at = unix_ms();
         self.0.push_back(Pass { id, at, links, count: 1 });
     }
 

@@ -30,6 +30,11 @@ pub fn unix_time() -> Duration {
     }
 }
 
+/// The same in milliseconds.
+pub fn unix_ms() -> u64 {
+    unix_time().as_millis() as u64
+}
+
 /// 64 random bits, good enough for names and jitter, not for secrets.
 pub fn random_bits() -> u64 {
     let Some(simulation) = SIMULATION.get() else {

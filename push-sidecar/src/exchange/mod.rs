@@ -9,6 +9,7 @@ mod observe;
 mod online;
 mod peer;
 mod requests;
+mod roll_call;
 mod statistics;
 mod trace;
 

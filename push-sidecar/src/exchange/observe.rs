@@ -9,10 +9,10 @@ use push_link::{METRICS_SINCE, Slow, ToWorker};
 use push_metrics::{Exposition, Histogram, Number, Report, SERIES, Span};
 use push_protocol::Mid;
 use serde_json::Value;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::statistics::{host_name, unix_ms};
+use super::roll_call::RollCall;
+use super::statistics::host_name;
 use super::{Exchange, Peer};
 use crate::census::Census;
 use crate::complaints::complaints;
@@ -20,6 +20,7 @@ use crate::router::LinkId;
 use crate::samples::{self, Samples};
 use crate::snapshot::{self, Channel, Client, Host, Latency, Snapshot, Worker};
 use crate::store::{Announced, Store};
+use crate::surroundings::unix_ms;
 use crate::talkers::Talkers;
 
 /// How long workers may take to answer. Who does not counts with what it told before.
@@ -45,21 +46,10 @@ pub(super) struct Observed {
     talkers: Talkers,
     /// Messages since traffic was last aged.
     messages: u64,
-    /// The question under way, and whose answers are missing.
-    asked: u32,
-    missing: Vec<LinkId>,
-    complete: Rc<Notify>,
+    /// The question under way.
+    question: Rc<RollCall>,
     /// When a publish was last timed.
     timed: Option<Instant>,
-}
-
-impl Observed {
-    fn heard(&mut self, link: LinkId) {
-        self.missing.retain(|other| *other != link);
-        if self.missing.is_empty() {
-            self.complete.notify_waiters();
-        }
-    }
 }
 
 impl<S: Store + 'static> Exchange<S> {
@@ -72,7 +62,7 @@ impl<S: Store + 'static> Exchange<S> {
     pub(super) fn unlinked(&self, link: LinkId) {
         let mut observed = self.observed.borrow_mut();
         observed.census.unlinked(link, Instant::now());
-        observed.heard(link);
+        observed.question.heard(link);
     }
 
     /// `Metrics`.
@@ -80,8 +70,8 @@ impl<S: Store + 'static> Exchange<S> {
         let mut observed = self.observed.borrow_mut();
         let (now, before) = (Report::from_words(now), Report::from_words(before));
         observed.census.told(peer.instance, now, &before, slow);
-        if req == observed.asked {
-            observed.heard(peer.id);
+        if req == observed.question.asked() {
+            observed.question.heard(peer.id);
         }
     }
 
@@ -143,30 +133,18 @@ impl<S: Store + 'static> Exchange<S> {
 
     /// Asks all workers what they have counted; `slow`: and for whom most waits.
     async fn take_census(&self, slow: bool) {
-        let complete = {
-            let mut observed = self.observed.borrow_mut();
-            observed.asked = observed.asked.wrapping_add(1).max(1);
-            let req = observed.asked;
+        let question = Rc::clone(&self.observed.borrow().question);
+        {
             let state = self.state.borrow();
-            let peers = state.links.0.values().filter(|peer| peer.version.get() >= METRICS_SINCE);
-            observed.missing.clear();
-            for peer in peers {
-                observed.missing.push(peer.id);
+            let peers =
+                || state.links.0.values().filter(|peer| peer.version.get() >= METRICS_SINCE);
+            let req = question.ask(peers().map(|peer| peer.id));
+            for peer in peers() {
                 peer.outbox.send(&ToWorker::MetricsWanted { req, slow });
             }
-            Rc::clone(&observed.complete)
-        };
-        let wait = async {
-            loop {
-                let told = complete.notified();
-                if self.observed.borrow().missing.is_empty() {
-                    return;
-                }
-                told.await;
-            }
-        };
+        }
         // Who does not answer in time counts with what it told before.
-        let _ = tokio::time::timeout(PATIENCE, wait).await;
+        question.complete(PATIENCE).await;
     }
 
     /// Everything, in Prometheus' text format.

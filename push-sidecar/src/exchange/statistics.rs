@@ -12,10 +12,11 @@ use push_link::ToWorker;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use super::roll_call::RollCall;
 use super::{Exchange, Peer};
 use crate::router::LinkId;
 use crate::store::{Store, is_over};
-use crate::surroundings::unix_time;
+use crate::surroundings::unix_ms;
 
 /// How often statistics are left in the store.
 const EVERY: Duration = Duration::from_secs(60);
@@ -44,11 +45,9 @@ pub struct Report {
 #[derive(Default)]
 pub(super) struct Statistics {
     links: HashMap<LinkId, Counters, RandomState>,
-    /// The question under way: whose answers are missing, what has come.
-    asked: u32,
-    missing: Vec<LinkId>,
+    /// The question under way, and what has come.
+    question: Rc<RollCall>,
     reports: HashMap<LinkId, Report, RandomState>,
-    complete: Rc<Notify>,
     new_link: Rc<Notify>,
     day: Option<NaiveDate>,
 }
@@ -76,13 +75,6 @@ impl Statistics {
     pub(super) fn pids(&self) -> impl Iterator<Item = (LinkId, u32)> {
         self.links.iter().map(|(link, counters)| (*link, counters.pid))
     }
-
-    fn heard(&mut self, link: LinkId) {
-        self.missing.retain(|other| *other != link);
-        if self.missing.is_empty() {
-            self.complete.notify_waiters();
-        }
-    }
 }
 
 impl<S: Store + 'static> Exchange<S> {
@@ -98,7 +90,7 @@ impl<S: Store + 'static> Exchange<S> {
         let mut statistics = self.statistics.borrow_mut();
         statistics.links.remove(&link);
         statistics.reports.remove(&link);
-        statistics.heard(link);
+        statistics.question.heard(link);
     }
 
     /// A publish was stored; `counted` as there: only requests in binary form count as requests.
@@ -134,7 +126,7 @@ impl<S: Store + 'static> Exchange<S> {
     pub fn reported(&self, link: LinkId, report: Report) {
         let mut statistics = self.statistics.borrow_mut();
         statistics.reports.insert(link, report);
-        statistics.heard(link);
+        statistics.question.heard(link);
     }
 
     /// `ServerStats`.
@@ -169,26 +161,18 @@ impl<S: Store + 'static> Exchange<S> {
 
     /// This host's workers: names and objects.
     async fn gather(&self) -> Vec<(String, Value)> {
-        let complete = {
+        let question = {
             let mut statistics = self.statistics.borrow_mut();
             statistics.today();
-            statistics.asked = statistics.asked.wrapping_add(1);
-            let req = statistics.asked;
             let state = self.state.borrow();
-            statistics.missing = state.links.0.keys().copied().collect();
+            let req = statistics.question.ask(state.links.0.keys().copied());
             for peer in state.links.0.values() {
                 peer.outbox.send(&ToWorker::ReportWanted { req });
             }
-            Rc::clone(&statistics.complete)
-        };
-        let wait = async {
-            // Another question may take this one's place: then its answers will do.
-            while !self.statistics.borrow().missing.is_empty() {
-                complete.notified().await;
-            }
+            Rc::clone(&statistics.question)
         };
         // Who does not answer in time is left out.
-        let _ = tokio::time::timeout(PATIENCE, wait).await;
+        question.complete(PATIENCE).await;
         let statistics = self.statistics.borrow();
         let host = host_name();
         let date = unix_ms();
@@ -255,8 +239,4 @@ pub(super) fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
-}
-
-pub(super) fn unix_ms() -> u64 {
-    unix_time().as_millis() as u64
 }

@@ -9,9 +9,9 @@ use hashbrown::HashMap;
 use push_link::{TRACE_SINCE, ToWorker, Traced};
 use push_protocol::outgoing::{OutgoingView, Sender};
 use push_protocol::{ChannelKey, Mid, hex};
-use tokio::sync::Notify;
 
 use super::Exchange;
+use super::roll_call::RollCall;
 use crate::router::LinkId;
 use crate::store::{Caps, Found, Store, StoreError};
 use crate::trace::{Channel, Delivery, Message, Trace, Worker, shown};
@@ -39,10 +39,10 @@ pub(super) struct Traces {
     waiting: HashMap<u32, Waiting, RandomState>,
 }
 
+#[derive(Default)]
 struct Waiting {
-    missing: Vec<LinkId>,
+    question: Rc<RollCall>,
     seen: Vec<(LinkId, Seen)>,
-    complete: Rc<Notify>,
 }
 
 impl<S: Store + 'static> Exchange<S> {
@@ -50,11 +50,8 @@ impl<S: Store + 'static> Exchange<S> {
     pub fn traced(&self, link: LinkId, req: u32, seen: Seen) {
         let mut traces = self.traces.borrow_mut();
         let Some(waiting) = traces.waiting.get_mut(&req) else { return };
-        waiting.missing.retain(|other| *other != link);
         waiting.seen.push((link, seen));
-        if waiting.missing.is_empty() {
-            waiting.complete.notify_waiters();
-        }
+        waiting.question.heard(link);
     }
 
     /// What is known of a message, or else of the newest ones of the channels, and of who has them.
@@ -157,34 +154,24 @@ impl<S: Store + 'static> Exchange<S> {
 
     /// What the workers say, and those that say nothing.
     async fn ask_workers(&self, channels: &[ChannelKey]) -> (Vec<Worker>, Vec<u32>) {
-        let (req, complete) = {
+        let (req, question) = {
             let mut traces = self.traces.borrow_mut();
             traces.asked = traces.asked.wrapping_add(1);
             let req = traces.asked;
             let state = self.state.borrow();
-            let able = state.links.0.values().filter(|peer| peer.version.get() >= TRACE_SINCE);
-            let mut missing = Vec::new();
-            for peer in able {
-                missing.push(peer.id);
+            let able = || state.links.0.values().filter(|peer| peer.version.get() >= TRACE_SINCE);
+            let waiting = Waiting::default();
+            waiting.question.ask(able().map(|peer| peer.id));
+            for peer in able() {
                 let channels = channels.to_vec();
                 peer.outbox.send(&ToWorker::TraceWanted { req, channels });
             }
-            let complete = Rc::new(Notify::new());
-            let waiting = Waiting { missing, seen: Vec::new(), complete: Rc::clone(&complete) };
+            let question = Rc::clone(&waiting.question);
             traces.waiting.insert(req, waiting);
-            (req, complete)
-        };
-        let is_missing = || {
-            let traces = self.traces.borrow();
-            traces.waiting.get(&req).is_some_and(|waiting| !waiting.missing.is_empty())
-        };
-        let wait = async {
-            while is_missing() {
-                complete.notified().await;
-            }
+            (req, question)
         };
         // Who does not answer in time is told.
-        let _ = tokio::time::timeout(PATIENCE, wait).await;
+        question.complete(PATIENCE).await;
         let seen = self.traces.borrow_mut().waiting.remove(&req).map(|waiting| waiting.seen);
         let seen = seen.unwrap_or_default();
         let (mut workers, mut silent) = (Vec::new(), Vec::new());

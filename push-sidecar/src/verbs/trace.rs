@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::cli::Daemon;
 use crate::control::{self, Answer, Question};
-use crate::surroundings::unix_time;
+use crate::surroundings::unix_ms;
 use crate::trace::{Query, Trace};
 
 /// How often is asked with `--follow`.
@@ -77,7 +77,7 @@ fn follow(
     while end.is_none_or(|end| Instant::now() < end) {
         thread::sleep(EVERY);
         let trace = ask()?;
-        let now = unix_time().as_millis() as u64;
+        let now = unix_ms();
         let mut out = std::io::stdout().lock();
         let mut current = BTreeSet::new();
         for worker in &trace.workers {

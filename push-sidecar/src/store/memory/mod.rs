@@ -12,7 +12,7 @@ use crate::health::Condition;
 use super::{
     Caps, Events, Found, History, Missed, PublishItem, Store, StoreError, StoreEvent, Token,
 };
-use crate::surroundings::unix_time;
+use crate::surroundings::{unix_ms, unix_time};
 use queues::{Queues, UnixMillis};
 
 /// Where the time comes from; tests bring their own.
@@ -31,7 +31,7 @@ impl MemoryStore {
     /// `online_seconds`: how long an online mark lives.
     pub fn new(max_bytes: usize, online_seconds: u64) -> (Self, Events) {
         let micros = unix_time().as_micros() as u64;
-        let clock = Box::new(|| unix_time().as_millis() as u64);
+        let clock = Box::new(unix_ms);
         Self::with_clock(Queues::new(micros, max_bytes), online_seconds, clock)
     }
 

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::lean_socket::LeanSocket;
 
-/// What Redis is talked to over.
+/// A byte stream, in clear or not.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
