@@ -33,3 +33,11 @@ place() {
     install -m 755 "$1" "$2.new"
     mv -f "$2.new" "$2"
 }
+
+# The clients that tests drive, as package-lock.json names them.
+install_clients() {
+    local modules=tests/node/node_modules
+    if [[ ! -e $modules/.package-lock.json || tests/node/package-lock.json -nt $modules/.package-lock.json ]]; then
+        (cd tests/node && npm ci --silent)
+    fi
+}

@@ -83,7 +83,7 @@ done
 export BX_TEST_BUILD=$asan NGINX_BINARY=$asan/vendored/nginx
 suites='package(push-tests) and not test(installed) and not (binary(load) | binary(run) | binary(clients) | binary(sdk) | binary(migrate))'
 # `nginx -t` ends without giving back what its configuration took: there is no worker to look at.
-only_t='(binary(directives) | binary(samples))'
+only_t='(binary(directives) | binary(samples) | binary(guides))'
 passed=0 failed=0
 run() {
     local log=$asan/tests-$1.log
@@ -95,6 +95,7 @@ run() {
     ((passed += $(sed -nE 's/.* ([0-9]+) passed.*/\1/p' <<<"$summary"))) || true
     ((failed += $(sed -nE 's/.* ([0-9]+) (failed|timed out).*/\1/p' <<<"$summary" | grep . || echo 0))) || true
 }
+install_clients
 say "Running the end-to-end suites"
 run nginx-t 0 "$suites and $only_t"
 run servers 1 "$suites and not $only_t"

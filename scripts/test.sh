@@ -6,10 +6,7 @@ source "$(dirname "$0")/lib.sh"
 for file in "$build/$module" "$build/push-sidecar" "$build/vendored/nginx" "$build/vendored/$module" "$build/demo/index.html"; do
     [[ -e $file ]] || die "no $file: run 'make test'"
 done
-modules=tests/node/node_modules
-if [[ ! -e $modules/.package-lock.json || tests/node/package-lock.json -nt $modules/.package-lock.json ]]; then
-    (cd tests/node && npm ci --silent)
-fi
+install_clients
 
 "$CARGO" test --locked --workspace --exclude ngx-push-module --doc --quiet
 "$CARGO" nextest run --locked --workspace --exclude ngx-push-module "$@"
