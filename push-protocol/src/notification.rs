@@ -1,6 +1,6 @@
 //! Announcements between processes over Redis: `NotificationBatch` (PROTOCOL.md, section 13).
 
-use crate::outgoing::{self, ID_LEN, OutgoingView};
+use crate::outgoing::{self, OutgoingView};
 use crate::request::Receiver;
 use crate::request::batch::{RECEIVER, RawChannel, nested};
 use crate::wire::{Fields, Kind, Schema, Value, check, field_len};
@@ -44,33 +44,35 @@ pub struct Announced {
     pub outgoing: Vec<u8>,
 }
 
-/// All bytes of an announcement in front of the 13 bytes of the id: the payload is these, the id,
-/// and the rest (see [`crate::outgoing`]), which has `rest_len` bytes.
-pub fn announcement_parts(receivers: &[Receiver], rest_len: usize) -> Vec<u8> {
-    let outgoing = ID_LEN + rest_len;
+/// All bytes of an announcement in front of its `OutgoingMessage`, which has `outgoing_len` bytes and
+/// ends it. Receivers are keys and signatures (see [`Receiver::parts`]).
+pub fn announcement_head<'a>(
+    receivers: impl Iterator<Item = (&'a ChannelKey, &'a [u8])> + Clone,
+    outgoing_len: usize,
+) -> Vec<u8> {
     let ipc_message =
-        receivers.iter().map(|r| field_len(receiver_len(r))).sum::<usize>() + field_len(outgoing);
+        receivers.clone().map(|(_, signature)| field_len(receiver_len(signature))).sum::<usize>()
+            + field_len(outgoing_len);
     let ipc_messages = field_len(ipc_message);
     let notification = field_len(ipc_messages);
-    let mut out = Vec::with_capacity(field_len(notification) - rest_len - 13);
+    let mut out = Vec::with_capacity(field_len(notification) - outgoing_len);
     put_head(&mut out, FIRST, notification);
     put_head(&mut out, FIRST, ipc_messages);
     put_head(&mut out, FIRST, ipc_message);
-    for receiver in receivers {
-        put_head(&mut out, FIRST, receiver_len(receiver));
-        put_bytes(&mut out, FIRST, &receiver.key.id);
-        out.extend_from_slice(&[2 << 3, u8::from(receiver.key.is_private())]);
-        if !receiver.signature.is_empty() {
-            put_bytes(&mut out, 3 << 3 | 2, &receiver.signature);
+    for (key, signature) in receivers {
+        put_head(&mut out, FIRST, receiver_len(signature));
+        put_bytes(&mut out, FIRST, &key.id);
+        out.extend_from_slice(&[2 << 3, u8::from(key.is_private())]);
+        if !signature.is_empty() {
+            put_bytes(&mut out, 3 << 3 | 2, signature);
         }
     }
-    put_head(&mut out, OUTGOING_MESSAGE, outgoing);
-    put_head(&mut out, FIRST, 13);
+    put_head(&mut out, OUTGOING_MESSAGE, outgoing_len);
     out
 }
 
-fn receiver_len(receiver: &Receiver) -> usize {
-    let signature = match receiver.signature.len() {
+fn receiver_len(signature: &[u8]) -> usize {
+    let signature = match signature.len() {
         0 => 0,
         len => field_len(len),
     };

@@ -54,13 +54,18 @@ pub fn encode_rest(body: &str, expiry: u32, created: u32, sender: Sender) -> Vec
     out
 }
 
+/// The encoded id field.
+pub fn id_field(id: Mid) -> [u8; ID_LEN] {
+    let mut out = [0; ID_LEN];
+    let (head, bytes) = out.split_at_mut(2);
+    head.copy_from_slice(&[ID, 13]);
+    bytes.copy_from_slice(id.as_bytes());
+    out
+}
+
 /// The complete message: the id, then the rest.
 pub fn with_id(id: Mid, rest: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(ID_LEN + rest.len());
-    out.extend_from_slice(&[ID, 13]);
-    out.extend_from_slice(id.as_bytes());
-    out.extend_from_slice(rest);
-    out
+    [&id_field(id), rest].concat()
 }
 
 /// A complete message, read in place.

@@ -39,6 +39,13 @@ pub struct Receiver {
     pub signature: Vec<u8>,
 }
 
+impl Receiver {
+    /// The key and the signature.
+    pub fn parts(&self) -> (&ChannelKey, &[u8]) {
+        (&self.key, &self.signature)
+    }
+}
+
 /// A message to publish, checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Publication {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 use prost::Message;
 use push_protocol::envelope::write_envelope;
-use push_protocol::notification::{announcement_parts, parse_notification};
+use push_protocol::notification::{announcement_head, parse_notification};
 use push_protocol::outgoing::{
     OutgoingView, Sender, batch_len, batch_of, encode_rest, repaired, with_id,
 };
@@ -128,14 +128,15 @@ proptest! {
         receivers in receivers(), id in mid(), body in "\\PC{0,300}", sender in sender(),
     ) {
         let rest = encode_rest(&body, 60, 7, sender);
-        let parts = announcement_parts(&receivers, rest.len());
-        prop_assert_eq!(parts.capacity(), parts.len());
-        let payload = [&parts, &id.as_bytes()[..], &rest].concat();
+        let outgoing = with_id(id, &rest);
+        let head = announcement_head(receivers.iter().map(Receiver::parts), outgoing.len());
+        prop_assert_eq!(head.capacity(), head.len());
+        let payload = [&head[..], &outgoing].concat();
         let announced = parse_notification(&payload);
         prop_assert_eq!(announced.len(), 1);
         prop_assert_eq!(&announced[0].receivers, &receivers);
         prop_assert_eq!(announced[0].id, id);
-        prop_assert_eq!(&announced[0].outgoing, &with_id(id, &rest));
+        prop_assert_eq!(&announced[0].outgoing, &outgoing);
 
         let receivers = receivers.into_iter().map(|receiver| proto::Receiver {
             id: receiver.key.id.to_vec(),

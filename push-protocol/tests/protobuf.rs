@@ -5,9 +5,10 @@ mod common;
 
 use common::{list, text, unhex, vectors, verifier};
 use prost::Message;
-use push_protocol::notification::parse_notification;
+use push_protocol::notification::{announcement_head, parse_notification};
 use push_protocol::outgoing::{OutgoingView, Sender, batch_of, encode_rest, with_id};
 use push_protocol::proto::{self, notification, request, response};
+use push_protocol::request::Receiver;
 use push_protocol::request::{Limits, channel_stats_batch, client, server_stats_batch, trusted};
 use push_protocol::signature::Algorithm;
 use push_protocol::{ApiError, ChannelKey, hex};
@@ -295,12 +296,9 @@ fn what_the_reference_sent_is_written_to_the_byte() {
             "NotificationBatch" => {
                 let messages = parse_notification(&wire);
                 assert_eq!(messages.len(), 1);
-                let rest = &messages[0].outgoing[push_protocol::outgoing::ID_LEN..];
-                let front = push_protocol::notification::announcement_parts(
-                    &messages[0].receivers,
-                    rest.len(),
-                );
-                [&front, &messages[0].id.as_bytes()[..], rest].concat()
+                let receivers = messages[0].receivers.iter().map(Receiver::parts);
+                let outgoing = &messages[0].outgoing;
+                [&announcement_head(receivers, outgoing.len())[..], outgoing].concat()
             }
             "ResponseBatch" => {
                 let mut batch = proto::ResponseBatch::decode(wire.as_slice()).unwrap();

@@ -3,8 +3,9 @@
 mod common;
 
 use common::{list, text, unhex, vectors};
-use push_protocol::notification::{announcement_parts, parse_notification};
+use push_protocol::notification::{announcement_head, parse_notification};
 use push_protocol::outgoing::{OutgoingView, encode_rest, with_id};
+use push_protocol::request::Receiver;
 
 #[test]
 fn announcements_and_stored_values_are_the_recorded_ones() {
@@ -21,9 +22,9 @@ fn announcements_and_stored_values_are_the_recorded_ones() {
 
             let rest = encode_rest(view.body, view.expiry, view.created, view.sender.unwrap());
             assert_eq!(with_id(view.id, &rest), message.outgoing, "{published}");
-            let front = announcement_parts(&message.receivers, rest.len());
-            let ours = [&front, &view.id.as_bytes()[..], &rest].concat();
-            assert_eq!(ours, payload, "{published}");
+            let receivers = message.receivers.iter().map(Receiver::parts);
+            let head = announcement_head(receivers, message.outgoing.len());
+            assert_eq!([&head[..], &message.outgoing].concat(), payload, "{published}");
 
             let decoded = &published["payload_decoded"]["fields"]["notifications"][0];
             let decoded = &decoded["ipcMessages"]["messages"][0];

@@ -2,12 +2,16 @@
 
 mod common;
 
+use std::iter::once;
+
 use common::redis_server::RedisServer;
 use common::sidecar::Sidecar;
 use common::worker::{Worker, publishing, subscribing};
 use common::{item, private, public, run};
 use push_link::{PublishStatus, ToSidecar, ToWorker, Versions};
 use push_protocol::Mid;
+use push_protocol::notification::announcement_head;
+use push_protocol::outgoing::with_id;
 
 /// Nothing is lost and nothing comes twice when the subscription breaks under traffic.
 #[test]
@@ -122,13 +126,10 @@ fn a_neighbour_that_announces_late_is_waited_for_then_flagged() {
         worker.publish(1, vec![item(0, &[private(1)], "1")]).await;
         let (first, ..) = worker.delivery().await;
         let announce = |id: Mid| {
-            let rest = item(0, &[], "theirs").rest;
-            let receiver =
-                push_protocol::request::Receiver { key: private(1), signature: Vec::new() };
-            let mut payload =
-                push_protocol::notification::announcement_parts(&[receiver], rest.len());
-            payload.extend_from_slice(id.as_bytes());
-            payload.extend_from_slice(&rest);
+            let outgoing = with_id(id, &item(0, &[], "theirs").rest);
+            let key = private(1);
+            let head = announcement_head(once((&key, &[][..])), outgoing.len());
+            let payload = [head, outgoing].concat();
             server.query::<i64>(&[b"PUBLISH", b"pushserver:theirs", &payload]);
         };
         let take = || Mid::new(first.start(), server.query(&[b"INCR", b"server:messagecounter"]));

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use common::redis_server::RedisServer;
 use common::{PATIENCE, item, private, public, run, token};
-use push_protocol::outgoing::with_id;
+use push_protocol::outgoing::{OutgoingView, with_id};
 use push_protocol::{ChannelKey, Mid};
 use push_sidecar::store::memory::MemoryStore;
 use push_sidecar::store::memory::queues::Queues;
@@ -90,6 +90,7 @@ conformance! {
     ids_rise_and_announcements_come_in_order
     the_announcement_carries_receivers_and_message
     a_repeated_token_is_stored_once
+    ids_that_a_repeated_token_does_not_need_are_the_next_ones
     concurrent_publishes_are_announced_in_id_order
     a_history_holds_what_is_kept_for_any_receiver
     a_history_is_as_of_the_last_id
@@ -151,6 +152,34 @@ async fn a_repeated_token_is_stored_once<S: Store>(mut rig: Rig<S>) {
         assert_eq!(rig.announced().await.id, expected);
     }
     assert_eq!(rig.history(&[private(1)], Mid::ZERO).await.len(), 2);
+}
+
+async fn ids_that_a_repeated_token_does_not_need_are_the_next_ones<S: Store>(mut rig: Rig<S>) {
+    rig.whole().await;
+    let publish = |seq| {
+        let items = (0..2).map(|_| item(60, &[private(1)], "\"x\"")).collect();
+        rig.store.publish(token(seq), items)
+    };
+    let first = publish(1).await.expect("stored");
+    // The first is alone in its call, the others share the next one.
+    let (second, again, third) = tokio::join!(publish(2), publish(1), publish(3));
+    assert_eq!(again.expect("stored"), first);
+    let ids = [first, second.expect("stored"), third.expect("stored")].concat();
+    assert!(ids.windows(2).all(|w| w[1].counter() == w[0].counter() + 1), "{ids:?}");
+    for id in &ids {
+        assert_eq!(rig.announced().await.id, *id);
+    }
+    let history = rig.store.history(&[private(1)], Mid::ZERO, Caps::SUBSCRIBER).await;
+    let stored = history.expect("read").messages.into_iter();
+    let named: Vec<Mid> = stored
+        .map(|(id, outgoing)| {
+            assert_eq!(OutgoingView::parse(&outgoing).map(|view| view.id), Some(id));
+            id
+        })
+        .collect();
+    assert_eq!(named, ids);
+    let missed = rig.store.missed(vec![private(1)], Mid::ZERO, None).await.expect("read");
+    assert_eq!(missed.messages.iter().map(|message| message.id).collect::<Vec<_>>(), ids);
 }
 
 async fn concurrent_publishes_are_announced_in_id_order<S: Store>(mut rig: Rig<S>) {

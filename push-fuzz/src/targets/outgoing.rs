@@ -1,9 +1,10 @@
 //! Messages as they are stored, announced and delivered: against the schema's structs.
 
 use prost::Message as _;
-use push_protocol::notification::{announcement_parts, parse_notification};
+use push_protocol::notification::{announcement_head, parse_notification};
 use push_protocol::outgoing::{OutgoingView, Sender, batch_len, batch_of, repaired, with_id};
 use push_protocol::proto::{self, NotificationBatch, OutgoingMessage, ResponseBatch, SenderType};
+use push_protocol::request::Receiver;
 use push_protocol::{Mid, outgoing};
 
 /// * What is read of a message is what the schema's struct has; both agree on what is none.
@@ -63,7 +64,7 @@ fn written_anew(view: &OutgoingView<'_>) {
 
 fn announced(view: &OutgoingView<'_>) {
     let receivers: Vec<_> = (0..view.created % 4)
-        .map(|n| push_protocol::request::Receiver {
+        .map(|n| Receiver {
             key: if n % 2 == 0 {
                 push_protocol::ChannelKey::private([n as u8; 16])
             } else {
@@ -74,13 +75,13 @@ fn announced(view: &OutgoingView<'_>) {
         .collect();
     let sender = view.sender.unwrap_or(Sender::Backend);
     let rest = outgoing::encode_rest(view.body, view.expiry, view.created, sender);
-    let mut announcement = announcement_parts(&receivers, rest.len());
-    announcement.extend_from_slice(view.id.as_bytes());
-    announcement.extend_from_slice(&rest);
+    let outgoing = with_id(view.id, &rest);
+    let head = announcement_head(receivers.iter().map(Receiver::parts), outgoing.len());
+    let announcement = [&head[..], &outgoing].concat();
     let heard = parse_notification(&announcement);
     let [heard] = &heard[..] else { panic!("one message, not {}", heard.len()) };
     assert_eq!((heard.id, &heard.receivers), (view.id, &receivers));
-    assert_eq!(heard.outgoing, with_id(view.id, &rest));
+    assert_eq!(heard.outgoing, outgoing);
     NotificationBatch::decode(&announcement[..]).expect("an announcement is protobuf");
 }
 

@@ -3,7 +3,9 @@
 //! and what it answers together, and both are read at once.
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::future::{Future, poll_fn};
+use std::io::Write as _;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -101,7 +103,7 @@ impl Commands {
             Err(Failure::Command(error))
                 if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) =>
             {
-                self.attempt(dialled, line, &args.command("EVAL", script.text)).await
+                self.attempt(dialled, line, &args.command("EVAL", &script.text)).await
             }
             answer => answer,
         };
@@ -196,14 +198,14 @@ impl Commands {
 /// A script with its hash.
 #[derive(Clone)]
 pub struct LuaScript {
-    text: &'static str,
+    text: Rc<str>,
     hash: String,
 }
 
 impl LuaScript {
     /// Hashes the text.
-    pub fn new(text: &'static str) -> Self {
-        Self { text, hash: Hashed::new(text).get_hash().to_owned() }
+    pub fn new(text: &str) -> Self {
+        Self { text: text.into(), hash: Hashed::new(text).get_hash().to_owned() }
     }
 }
 
@@ -266,14 +268,8 @@ pub fn classify(error: &RedisError) -> StoreError {
 #[derive(Clone, Default)]
 pub struct ScriptArgs {
     keys: usize,
-    parts: Vec<Part>,
-    bytes: usize,
-}
-
-#[derive(Clone)]
-enum Part {
-    Owned(Vec<u8>),
-    Shared(bytes::Bytes),
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
 }
 
 impl ScriptArgs {
@@ -288,27 +284,33 @@ impl ScriptArgs {
     }
 
     /// Adds an argument.
-    pub fn push(&mut self, arg: impl Into<Vec<u8>>) {
-        let arg = arg.into();
-        self.bytes += arg.len();
-        self.parts.push(Part::Owned(arg));
+    pub fn push(&mut self, arg: impl AsRef<[u8]>) {
+        self.push_joined(&[arg.as_ref()]);
     }
 
-    /// Adds an argument without copying it yet.
-    pub fn push_shared(&mut self, arg: bytes::Bytes) {
-        self.bytes += arg.len();
-        self.parts.push(Part::Shared(arg));
+    /// Adds parts as one argument.
+    pub fn push_joined(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Adds what is displayed.
+    pub fn push_shown(&mut self, arg: impl Display) {
+        // Memory takes everything.
+        let _ = write!(self.bytes, "{arg}");
+        self.ends.push(self.bytes.len());
     }
 
     fn command(&self, verb: &str, script: &str) -> Cmd {
-        let size = self.bytes + script.len() + 16;
-        let mut command = Cmd::with_capacity(self.parts.len() + 3, size);
+        let size = self.bytes.len() + script.len() + 16;
+        let mut command = Cmd::with_capacity(self.ends.len() + 3, size);
         command.arg(verb).arg(script).arg(self.keys);
-        for part in &self.parts {
-            match part {
-                Part::Owned(bytes) => command.arg(&bytes[..]),
-                Part::Shared(bytes) => command.arg(&bytes[..]),
-            };
+        let mut begin = 0;
+        for end in &self.ends {
+            command.arg(&self.bytes[begin..*end]);
+            begin = *end;
         }
         command
     }

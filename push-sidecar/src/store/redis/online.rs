@@ -43,9 +43,9 @@ impl Marks {
     /// Marks them.
     pub async fn set(&self, channels: &[ChannelKey]) -> Result<(), StoreError> {
         let mut args = ScriptArgs::with_keys(channels.iter().map(layout::online));
-        args.push(self.ttl.to_string());
+        args.push_shown(self.ttl);
         // Ours are renewed before half of it has passed.
-        args.push((self.ttl * 1000 * 6 / 10).to_string());
+        args.push_shown(self.ttl * 1000 * 6 / 10);
         self.commands.script(&self.mark, &args).await.map(drop)
     }
 

@@ -1,60 +1,69 @@
 -- Stores and announces any number of publishes in one atomic step.
 --
--- ARGV: 1 now (Unix seconds), 2 and 3 the floor (start date and counter of the last id the caller
--- has seen; 0 0: none), 4 seconds a list lives, 5 the announcement channel, 6 seconds tokens live,
--- 7 the announcement prefix of a message to nobody;
+-- In front of this text stand, as locals: LIST_TTL, seconds a list lives at least; TOKEN_TTL, seconds
+-- a token lives; NOBODY, the head of an announcement to nobody.
+--
+-- ARGV: 1 and 2 the floor (start date and counter of the last id the caller has seen; 0 0: none),
+-- 3 the announcement channel;
 -- then per publish: its token, its number of messages,
--- and per message: expiry, receivers (17 bytes each: kind, id), announcement prefix, rest.
+-- and per message: expiry, receivers (17 bytes each: kind, id), the announcement's head, and what it
+-- is if nobody has been given an id since the floor: id, log entry, OutgoingMessage.
 -- Answers per publish: the first of its consecutive ids (13 bytes), or '-' and an error.
 --
--- Most of its time goes into calls: each that is not made counts.
-local call, char, floor, sub, format = redis.call, string.char, math.floor, string.sub, string.format
-local floor_start, floor_counter = tonumber(ARGV[2]), tonumber(ARGV[3])
-local list_ttl, channel, keep = tonumber(ARGV[4]), ARGV[5], ARGV[6]
-
--- Where the counter goes on when it has gone back: far above what the caller has seen, so that ids
--- also lie above those that somebody else has, and not below the microseconds since the start date,
--- so that they do even if Redis loses them again before everybody has learned of the first time
--- (position.lua does the same).
-local function leap()
-    local time = call('TIME')
-    local elapsed = (time[1] - floor_start) * 1000000 + time[2]
-    return math.max(floor_counter + 1000000, elapsed)
-end
--- Where the publishes begin.
-local FIRST = 8
+-- Redis has one thread, and this is most of its time: what can be foretold comes with the
+-- arguments, and each call that is not made counts.
+local call, sub, floor, format = redis.call, string.sub, math.floor, string.format
+local channel = ARGV[3]
+-- Where the publishes begin, and how many arguments a message has.
+local FIRST, WIDTH = 4, 6
 
 local total, at, size = 0, FIRST, #ARGV
 while at <= size do
     local count = tonumber(ARGV[at + 1])
-    total, at = total + count, at + 2 + count * 4
+    total, at = total + count, at + 2 + count * WIDTH
 end
 local counter = call('INCRBY', 'server:messagecounter', total) - total
-local start = tonumber(call('GET', 'server:startdate') or '0')
-if start == 0 or start < floor_start then
-    -- Redis came back empty. Processes that remember the start date for life go on with it too.
-    start = floor_start > 0 and floor_start or tonumber(ARGV[1])
-    call('SET', 'server:startdate', format('%.0f', start))
+local start = call('GET', 'server:startdate')
+
+-- Answers a function that computes the id and the log entry of a counter.
+local function ids()
+    -- 8 decimal digits as 4 bytes.
+    local function bcd(n)
+        local a, b = floor(n / 1000000), floor(n / 10000) % 100
+        local c, d = floor(n / 100) % 100, n % 100
+        return string.char(
+            a + 6 * floor(a / 10), b + 6 * floor(b / 10), c + 6 * floor(c / 10), d + 6 * floor(d / 10))
+    end
+    local digits = format('%.0f-', start)
+    local bytes = bcd(floor(start / 100)) .. sub(bcd(start % 100), 4)
+    return function(n)
+        return bytes .. bcd(floor(n / 100000000)) .. bcd(n % 100000000), digits .. format('%.0f', n)
+    end
 end
-if start == floor_start and counter < floor_counter then
-    counter = leap()
-    call('SET', 'server:messagecounter', format('%.0f', counter + total))
+
+-- Where it was not foretold.
+local compute
+if start ~= ARGV[1] or counter ~= tonumber(ARGV[2]) then
+    local floor_start, floor_counter = tonumber(ARGV[1]), tonumber(ARGV[2])
+    start = tonumber(start or '0')
+    if start == 0 or start < floor_start then
+        -- Redis came back empty. Processes that remember the start date for life go on with it too.
+        start = floor_start > 0 and floor_start or tonumber(call('TIME')[1])
+        call('SET', 'server:startdate', format('%.0f', start))
+    end
+    if start == floor_start and counter < floor_counter then
+        -- The counter has gone back. It goes on far above what the caller has seen, so that ids also
+        -- lie above those that somebody else has, and not below the microseconds since the start
+        -- date, so that they do even if Redis loses them again before everybody has learned of the
+        -- first time (position.lua does the same).
+        local time = call('TIME')
+        local elapsed = (time[1] - floor_start) * 1000000 + time[2]
+        counter = math.max(floor_counter + 1000000, elapsed)
+        call('SET', 'server:messagecounter', format('%.0f', counter + total))
+    end
+    compute = ids()
 end
 local before = counter
-
--- 8 decimal digits as 4 bytes.
-local function bcd(n)
-    local a, b = floor(n / 1000000), floor(n / 10000) % 100
-    local c, d = floor(n / 100) % 100, n % 100
-    return char(a + 6 * floor(a / 10), b + 6 * floor(b / 10), c + 6 * floor(c / 10), d + 6 * floor(d / 10))
-end
-
-local start_digits = format('%.0f-', start)
-local start_bytes = bcd(floor(start / 100)) .. sub(bcd(start % 100), 4)
-
-local function mid_of(mid_counter)
-    return start_bytes .. bcd(floor(mid_counter / 100000000)) .. bcd(mid_counter % 100000000)
-end
 
 -- Takes some members out of a long list whose messages have expired.
 local function trim(list)
@@ -66,11 +75,12 @@ local function trim(list)
     if #dead > 0 then call('ZREM', list, unpack(dead)) end
 end
 
--- Puts a message into the queues of its receivers. `arg`: where its arguments begin.
-local function store(mid_counter, mid, outgoing, arg)
-    local expiry, receivers = tonumber(ARGV[arg]), ARGV[arg + 1]
-    call('SETEX', 'message:' .. mid, ARGV[arg], outgoing)
-    local ttl = expiry > list_ttl and expiry or list_ttl
+-- Puts a message into the queues of its receivers. `arg`: where its arguments begin; `n`: its counter.
+local function store(arg, n)
+    local expiry, receivers, mid = ARGV[arg], ARGV[arg + 1], ARGV[arg + 3]
+    call('SETEX', 'message:' .. mid, expiry, ARGV[arg + 5])
+    local ttl = tonumber(expiry)
+    if ttl < LIST_TTL then ttl = LIST_TTL end
     for i = 1, #receivers, 17 do
         local list = sub(receivers, i + 1, i + 16)
         if sub(receivers, i, i) == '\1' then
@@ -79,73 +89,78 @@ local function store(mid_counter, mid, outgoing, arg)
             list = 'pubchannel:messages:' .. list
         end
         call('ZADD', list, '0', mid)
-        if call('TTL', list) < ttl then call('EXPIRE', list, format('%.0f', ttl)) end
+        local left = call('TTL', list)
+        if left < ttl then
+            -- Somewhat ahead, or it would be due again a second later.
+            call('EXPIRE', list, format('%.0f', left < 0 and ttl or ttl + floor(ttl / 16)))
+        end
         -- Now and then, whatever the channel's share of the ids.
-        if (mid_counter % 1009) * 7919 % 1009 < 64 then trim(list) end
+        if (n % 1009) * 7919 % 1009 < 64 then trim(list) end
     end
 end
 
-local function log(entry, arg, outgoing)
+local function log(arg)
     if ARGV[arg] == '0' then
-        return redis.pcall('XADD', 'bxpush:log', entry, 'r', ARGV[arg + 1], 'o', outgoing)
+        return redis.pcall('XADD', 'bxpush:log', ARGV[arg + 4], 'r', ARGV[arg + 1], 'o', ARGV[arg + 5])
     end
-    return redis.pcall('XADD', 'bxpush:log', entry, 'r', ARGV[arg + 1])
+    return redis.pcall('XADD', 'bxpush:log', ARGV[arg + 4], 'r', ARGV[arg + 1])
 end
 
 -- Tells everybody of a message, now and for a while.
-local function announce(mid_counter, mid, outgoing, arg)
-    local entry = start_digits .. format('%.0f', mid_counter)
-    local answer = log(entry, arg, outgoing)
+local function announce(arg)
+    local answer = log(arg)
     if type(answer) == 'table' and answer.err then
         -- The log knows higher ids: it is of another time.
         redis.pcall('DEL', 'bxpush:log')
-        log(entry, arg, outgoing)
+        log(arg)
     end
-    call('PUBLISH', channel, ARGV[arg + 2] .. mid .. ARGV[arg + 3])
+    call('PUBLISH', channel, ARGV[arg + 2] .. ARGV[arg + 5])
 end
 
--- Messages of a publish, the first with id `first`. All are stored before one is announced.
-local function publish(first, count, arg)
-    if count == 1 then
-        local mid = mid_of(first)
-        local outgoing = '\10\13' .. mid .. ARGV[arg + 3]
-        if ARGV[arg] ~= '0' then store(first, mid, outgoing, arg) end
-        return announce(first, mid, outgoing, arg)
+-- Messages of a publish. All are stored before one is announced.
+local function publish(from, upto)
+    local n = counter
+    for arg = from, upto, WIDTH do
+        n = n + 1
+        if ARGV[arg] ~= '0' then store(arg, n) end
     end
-    local mids, outgoings = {}, {}
-    for i = 1, count do
-        local at = arg + (i - 1) * 4
-        mids[i] = mid_of(first + i - 1)
-        outgoings[i] = '\10\13' .. mids[i] .. ARGV[at + 3]
-        if ARGV[at] ~= '0' then store(first + i - 1, mids[i], outgoings[i], at) end
-    end
-    for i = 1, count do announce(first + i - 1, mids[i], outgoings[i], arg + (i - 1) * 4) end
+    for arg = from, upto, WIDTH do announce(arg) end
 end
 
-local replies, n = {}, 0
+local replies = {}
 at = FIRST
 while at <= size do
     local token, count = 'bxpush:token:' .. ARGV[at], tonumber(ARGV[at + 1])
-    local first = mid_of(counter + 1)
-    n = n + 1
-    if call('SET', token, first, 'NX', 'EX', keep) then
-        local ok, problem = pcall(publish, counter + 1, count, at + 2)
-        replies[n] = first
+    local from, upto = at + 2, at + 1 + count * WIDTH
+    if compute then
+        local n = counter
+        for arg = from, upto, WIDTH do
+            n = n + 1
+            local mid, entry = compute(n)
+            ARGV[arg + 3], ARGV[arg + 4] = mid, entry
+            ARGV[arg + 5] = '\10\13' .. mid .. sub(ARGV[arg + 5], 16)
+        end
+    end
+    local reply = ARGV[from + 3]
+    if call('SET', token, reply, 'NX', 'EX', TOKEN_TTL) then
+        local ok, problem = pcall(publish, from, upto)
         if not ok then
             -- All or nothing; and nobody shall wait for the ids.
             call('DEL', token)
-            for i = 1, count do
-                call('DEL', 'message:' .. mid_of(counter + i))
-                call('PUBLISH', channel, ARGV[7] .. mid_of(counter + i))
+            for arg = from, upto, WIDTH do
+                call('DEL', 'message:' .. ARGV[arg + 3])
+                call('PUBLISH', channel, NOBODY .. ARGV[arg + 3])
             end
-            replies[n] = '-' .. (type(problem) == 'table' and problem.err or tostring(problem))
+            reply = '-' .. (type(problem) == 'table' and problem.err or tostring(problem))
         end
         counter = counter + count
     else
-        -- Stored before.
-        replies[n] = call('GET', token)
+        -- Stored before; whoever comes next gets the ids.
+        reply = call('GET', token)
+        compute = compute or ids()
     end
-    at = at + 2 + count * 4
+    replies[#replies + 1] = reply
+    at = upto + 1
 end
 -- Ids that stored publishes did not need are given out next.
 if counter < before + total then

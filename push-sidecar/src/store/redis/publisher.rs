@@ -4,13 +4,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::iter;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use push_protocol::notification::announcement_parts;
-use push_protocol::request::Receiver;
-use push_protocol::{ChannelKey, Mid};
+use push_protocol::Mid;
+use push_protocol::notification::announcement_head;
+use push_protocol::outgoing::{self, ID_LEN};
 use redis::Value;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -18,7 +18,6 @@ use tokio::time::Instant;
 use super::connection::{Commands, LuaScript, ScriptArgs};
 use super::layout;
 use crate::store::{PublishItem, RECOVERY_SECONDS, StoreError, Token};
-use crate::surroundings::unix_time;
 
 /// What one call may hold beyond its first publish: it keeps Redis busy for about a millisecond.
 const MAX_MESSAGES: usize = 128;
@@ -38,7 +37,6 @@ pub struct Publisher {
     commands: Rc<Commands>,
     script: LuaScript,
     channel: String,
-    list_ttl: u64,
     patience: Duration,
     queue: RefCell<VecDeque<Pending>>,
     arrived: Notify,
@@ -57,9 +55,8 @@ impl Publisher {
     ) -> Self {
         Self {
             commands,
-            script: LuaScript::new(include_str!("publish.lua")),
+            script: script(list_ttl),
             channel,
-            list_ttl,
             patience,
             queue: RefCell::default(),
             arrived: Notify::new(),
@@ -135,39 +132,42 @@ impl Publisher {
     }
 
     fn args(&self, batch: &[Pending]) -> ScriptArgs {
-        let now = unix_time().as_secs();
-        let floor = self.floor.get();
+        let mut last = self.floor.get();
         let mut args = ScriptArgs::default();
-        args.push(now.to_string());
-        args.push(floor.start().to_string());
-        args.push(floor.counter().to_string());
-        args.push(self.list_ttl.to_string());
-        args.push(self.channel.as_str());
-        args.push(RECOVERY_SECONDS.to_string());
-        args.push(announcement_parts(&[], 0));
+        args.push_shown(last.start());
+        args.push_shown(last.counter());
+        args.push(&self.channel);
         for pending in batch {
             args.push(pending.token.to_bytes());
-            args.push(pending.messages.len().to_string());
+            args.push_shown(pending.messages.len());
             for message in &pending.messages {
-                push_message(&mut args, message);
+                last = Mid::new(last.start(), last.counter() + 1);
+                push_message(&mut args, message, last);
             }
         }
         args
     }
 }
 
-fn push_message(args: &mut ScriptArgs, message: &PublishItem) {
-    let receivers: Vec<Receiver> = message
-        .receivers
-        .iter()
-        .map(|(key, signature)| Receiver { key: *key, signature: signature.to_vec() })
-        .collect();
-    args.push(message.expiry.to_string());
-    args.push(layout::pack_receivers(
-        receivers.iter().map(|r: &Receiver| -> &ChannelKey { &r.key }),
-    ));
-    args.push(announcement_parts(&receivers, message.rest.len()));
-    args.push_shared(Bytes::clone(&message.rest));
+/// `foretold`: its id, if nobody is given one before.
+fn push_message(args: &mut ScriptArgs, message: &PublishItem, foretold: Mid) {
+    let receivers = message.receivers.iter().map(|(key, signature)| (key, &signature[..]));
+    args.push_shown(message.expiry);
+    args.push(layout::pack_receivers(receivers.clone().map(|(key, _)| key)));
+    args.push(announcement_head(receivers, ID_LEN + message.rest.len()));
+    args.push(foretold.as_bytes());
+    args.push(layout::log_entry(foretold));
+    args.push_joined(&[&outgoing::id_field(foretold), &message.rest]);
+}
+
+/// The script behind what never changes in a process: as text it is not read with each call.
+fn script(list_ttl: u64) -> LuaScript {
+    let nobody = announcement_head(iter::empty(), ID_LEN);
+    let nobody = nobody.iter().fold(String::new(), |text, byte| text + &format!("\\{byte:03}"));
+    LuaScript::new(&format!(
+        "local LIST_TTL, TOKEN_TTL, NOBODY = {list_ttl}, '{RECOVERY_SECONDS}', '{nobody}\\010\\013'\n{}",
+        include_str!("publish.lua")
+    ))
 }
 
 fn fail(batch: impl IntoIterator<Item = Pending>, error: &StoreError) {

@@ -27,8 +27,8 @@ pub async fn history(
 ) -> Result<History, StoreError> {
     let mut args = ScriptArgs::with_keys(receivers.iter().map(layout::list));
     args.push(*after.as_bytes());
-    args.push(caps.per_channel.to_string());
-    args.push(caps.total.to_string());
+    args.push_shown(caps.per_channel);
+    args.push_shown(caps.total);
     let mut parts = array(commands.script(script, &args).await?)?.into_iter();
     let (start, counter) = (number(parts.next())?, number(parts.next())?);
     let mut messages = Vec::with_capacity(parts.len() / 2);

@@ -163,13 +163,13 @@ impl Subscription {
         let (commands, script) = (Rc::clone(&self.commands), script.clone());
         let floor = self.floor.get();
         let mut args = ScriptArgs::default();
-        args.push(floor.start().to_string());
-        args.push(floor.counter().to_string());
+        args.push_shown(floor.start());
+        args.push_shown(floor.counter());
         args.push(layout::probe_channel(&self.uid));
         args.push(nonce);
         let keep = Duration::from_secs(RECOVERY_SECONDS);
         args.push(layout::log_entry(self.floor.before(keep)));
-        args.push((2 * RECOVERY_SECONDS).to_string());
+        args.push_shown(2 * RECOVERY_SECONDS);
         let watch = Rc::clone(&self.watch);
         async move {
             let answer = commands.script(&script, &args).await.and_then(reading::text);
