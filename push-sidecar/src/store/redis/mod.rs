@@ -8,6 +8,7 @@
 //! | `connection` | the command connection, what goes over which, errors |
 //! | `condition` | what of it works |
 //! | `publisher`, `publish.lua` | ids, storing, announcing: one atomic step |
+//! | `pace` | whether a publish waits for the next |
 //! | `reading`, `history.lua` | histories, and what was missed |
 //! | `online`, `mark.lua`, `clear.lua` | online marks, beside those of running reference processes |
 //! | `subscription`, `position.lua` | the announcement stream |
@@ -17,6 +18,7 @@ mod connection;
 pub mod dialer;
 pub mod layout;
 mod online;
+mod pace;
 mod publisher;
 mod reading;
 mod subscription;

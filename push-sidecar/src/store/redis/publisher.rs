@@ -1,6 +1,7 @@
 //! Group commit: publishes that arrive while a script call is under way go out together in the
 //! next one. One call at a time keeps acknowledgements in id order and costs an idle server no
-//! latency: a publish that finds nothing under way goes out at once.
+//! latency: a publish that finds nothing under way goes out at once. Only where thousands come a
+//! second it waits for the next one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,15 +14,20 @@ use push_protocol::notification::announcement_head;
 use push_protocol::outgoing::{self, ID_LEN};
 use redis::Value;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::connection::{Commands, LuaScript, ScriptArgs};
 use super::layout;
+use super::pace::Pace;
 use crate::store::{PublishItem, RECOVERY_SECONDS, StoreError, Token};
 
 /// What one call may hold beyond its first publish: it keeps Redis busy for about a millisecond.
 const MAX_MESSAGES: usize = 128;
 const MAX_BYTES: usize = 1 << 20;
+
+/// How long a publish may wait for another to share its call; tokio's clock makes it a millisecond
+/// more at most.
+const HOLD: Duration = Duration::from_millis(1);
 
 type Answer = Result<Vec<Mid>, StoreError>;
 
@@ -40,6 +46,7 @@ pub struct Publisher {
     patience: Duration,
     queue: RefCell<VecDeque<Pending>>,
     arrived: Notify,
+    pace: Pace,
     floor: Rc<Floor>,
 }
 
@@ -60,6 +67,7 @@ impl Publisher {
             patience,
             queue: RefCell::default(),
             arrived: Notify::new(),
+            pace: Pace::default(),
             floor,
         }
     }
@@ -70,12 +78,9 @@ impl Publisher {
             return Ok(Vec::new());
         }
         let (answer, answered) = oneshot::channel();
-        self.queue.borrow_mut().push_back(Pending {
-            queued: Instant::now(),
-            token,
-            messages,
-            answer,
-        });
+        let queued = Instant::now();
+        self.pace.arrived(queued);
+        self.queue.borrow_mut().push_back(Pending { queued, token, messages, answer });
         self.arrived.notify_one();
         answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("shutting down".into())))
     }
@@ -83,12 +88,21 @@ impl Publisher {
     /// Sends what is queued, for ever.
     pub async fn run(&self) {
         loop {
+            self.queued(1).await;
+            if self.pace.is_close() && timeout(HOLD, self.queued(2)).await.is_err() {
+                self.pace.in_vain();
+            }
             let batch = self.take_batch();
-            if batch.is_empty() {
-                self.arrived.notified().await;
-            } else {
+            if !batch.is_empty() {
                 self.send(batch).await;
             }
+        }
+    }
+
+    /// Waits until so many publishes are queued.
+    async fn queued(&self, count: usize) {
+        while self.queue.borrow().len() < count {
+            self.arrived.notified().await;
         }
     }
 
