@@ -65,6 +65,10 @@ pub const SIDECAR: &[Family] = &[
     gauge("bx_push_sidecar_resident_memory_bytes", "Memory of the sidecar."),
     gauge("bx_push_sidecar_link_queue_bytes", "Bytes that wait in the sidecar for workers."),
     gauge("bx_push_sidecar_store_bytes", "Bytes of messages in the memory store; 0 with Redis."),
+    counter(
+        "bx_push_sidecar_store_dropped_total",
+        "Messages that the full memory store dropped before their time; 0 with Redis.",
+    ),
     gauge("bx_push_sidecar_start_time_seconds", "When the sidecar started, Unix time."),
     counter("bx_push_sidecar_warnings_total", "Warnings and errors that the sidecar logged."),
     histogram(

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use push_link::Slow;
+use push_link::{METRICS_SINCE, Slow};
 use push_metrics::Report;
 use tokio::time::Instant;
 
@@ -33,6 +33,13 @@ pub struct Worker {
     pub last: Option<Report>,
     /// The clients that most waits for.
     pub slow: Vec<Slow>,
+}
+
+impl Worker {
+    /// Whether its numbers are in the sums: it has told some, or never will.
+    pub fn counts(&self) -> bool {
+        self.last.is_some() || self.version < METRICS_SINCE
+    }
 }
 
 /// The workers of this host.
@@ -119,6 +126,7 @@ mod tests {
         census.told(10, report(5, 2), &none, Vec::new());
         census.told(20, report(3, 1), &none, Vec::new());
         assert_eq!(sums(&census), (8, 3));
+        assert!(census.workers().all(Worker::counts));
         census.unlinked(1, now);
         assert_eq!(sums(&census), (8, 1));
         // It comes back on another link, and another worker comes in its place.
@@ -137,6 +145,7 @@ mod tests {
     fn what_an_earlier_sidecar_was_told_is_not_told_twice() {
         let mut census = Census::default();
         census.linked(10, 1, (1, String::new(), 2), Instant::now());
+        assert_eq!(census.workers().filter(|worker| worker.counts()).count(), 0);
         census.told(10, report(1_000, 4), &report(990, 4), Vec::new());
         assert_eq!(sums(&census), (10, 4));
     }

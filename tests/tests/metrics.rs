@@ -18,6 +18,7 @@ both_nginx!(
     who_does_not_read_is_counted,
     only_reading_is_answered,
     a_part_that_fails_is_named,
+    a_full_memory_store_tells,
 );
 
 const PUBLISHES: &str = "bx_push_publishes_total";
@@ -207,6 +208,29 @@ async fn a_part_that_fails_is_named(mut setup: Setup) -> TestResult {
     for part in &parts {
         wait_for(&host, "bx_push_healthy", part, 1).await;
     }
+    Ok(())
+}
+
+async fn a_full_memory_store_tells(mut setup: Setup) -> TestResult {
+    const BOUND: u64 = 64 << 10;
+    const DROPPED: &str = "bx_push_sidecar_store_dropped_total";
+    setup.sidecar.push(("BX_PUSH_MEMORY_MAX_BYTES", "65536"));
+    let mut host = setup.start()?;
+    let (early, late) = (Channel::new(), Channel::new());
+    let body = format!("\"{}\"", "x".repeat(1000));
+    host.publish(&early, &body).await?;
+    assert_eq!(linked(&host, 1).await.number(DROPPED, &[]), 0);
+    for _ in 0..100 {
+        host.publish(&late, &body).await?;
+    }
+    let now = scrape(&host).await?;
+    let (bytes, dropped) =
+        (now.number("bx_push_sidecar_store_bytes", &[]), now.number(DROPPED, &[]));
+    assert!((BOUND / 2..=BOUND).contains(&bytes), "{bytes}");
+    // Each costs its body and some more.
+    assert!((101 - BOUND / 1000..101).contains(&dropped), "{dropped}");
+    let told = || host.sidecar.process().output().contains("raise memory.max_bytes");
+    wait::until("a line in the log", wait::SOON, told).await;
     Ok(())
 }
 

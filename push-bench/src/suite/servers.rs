@@ -97,6 +97,8 @@ impl Rig {
         let socket = self.dir.join(format!("sidecar-{number}.sock"));
         let mut sidecar = Command::new(&self.options.sidecar);
         sidecar.arg("serve").arg("--socket").arg(&socket);
+        // As much as nchan gets: a bench publishes more in seconds than a portal in ten minutes.
+        sidecar.env("BX_PUSH_MEMORY_MAX_BYTES", (2u64 << 30).to_string());
         let redis = self.redis(number, store)?;
         if let Some((_, _, unix)) = &redis {
             sidecar.args(["--redis", &format!("unix://{}", unix.display())]);

@@ -163,7 +163,9 @@ impl<S: Store + 'static> Exchange<S> {
         }
         out.number("bx_push_link_up", &[], 1);
         observed.census.total().expose(&mut out, "");
-        out.number("bx_push_workers", &[], observed.census.workers().count());
+        // Not before its numbers are in the sums, or these would seem to have gone back.
+        let workers = observed.census.workers().filter(|worker| worker.counts()).count();
+        out.number("bx_push_workers", &[], workers);
         for part in self.health.borrow().report(Instant::now(), self.started.elapsed()).parts {
             let label = Exposition::label("part", &part.name);
             out.number("bx_push_healthy", &[&label], u8::from(part.ok));
@@ -172,6 +174,7 @@ impl<S: Store + 'static> Exchange<S> {
         out.number("bx_push_sidecar_resident_memory_bytes", &[], resident_memory());
         out.number("bx_push_sidecar_link_queue_bytes", &[], self.queued());
         out.number("bx_push_sidecar_store_bytes", &[], self.store.bytes());
+        out.number("bx_push_sidecar_store_dropped_total", &[], self.store.dropped());
         let started = unix_ms() as f64 / 1_000.0 - self.started.elapsed().as_secs_f64();
         out.number("bx_push_sidecar_start_time_seconds", &[], format_args!("{started:.0}"));
         out.number("bx_push_sidecar_warnings_total", &[], complaints().total);

@@ -232,6 +232,11 @@ pub trait Store {
         0
     }
 
+    /// How many kept messages have gone before their time, for want of room.
+    fn dropped(&self) -> u64 {
+        0
+    }
+
     /// How long commands to a shared store took, from sending to answer.
     fn command_times(&self) -> Option<Histogram> {
         None

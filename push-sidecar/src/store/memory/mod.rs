@@ -2,7 +2,7 @@
 
 pub mod queues;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use push_protocol::{ChannelKey, Mid};
 use tokio::sync::mpsc;
@@ -24,6 +24,8 @@ pub struct MemoryStore {
     events: mpsc::UnboundedSender<StoreEvent>,
     clock: Clock,
     online_ms: u64,
+    /// How many of the dropped messages the log has told of.
+    told: Cell<u64>,
 }
 
 impl MemoryStore {
@@ -41,7 +43,8 @@ impl MemoryStore {
         // The stream is whole from the start.
         let _ = events.send(StoreEvent::Restored { position: queues.last_id() });
         let online_ms = online_seconds * 1000;
-        (Self { queues: RefCell::new(queues), events, clock, online_ms }, receiver)
+        let queues = RefCell::new(queues);
+        (Self { queues, events, clock, online_ms, told: Cell::new(0) }, receiver)
     }
 }
 
@@ -107,10 +110,21 @@ impl Store for MemoryStore {
         self.queues.borrow().bytes()
     }
 
+    fn dropped(&self) -> u64 {
+        self.queues.borrow().dropped()
+    }
+
     fn housekeeping(&self) {
         let now = (self.clock)();
         let mut queues = self.queues.borrow_mut();
         queues.expire(now);
         queues.expire_online(now);
+        let dropped = queues.dropped() - self.told.replace(queues.dropped());
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "the memory store is full: the oldest messages went before their time; raise memory.max_bytes, or use Redis"
+            );
+        }
     }
 }

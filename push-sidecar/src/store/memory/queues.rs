@@ -45,6 +45,7 @@ pub struct Queues {
     counter: u64,
     max_bytes: usize,
     bytes: usize,
+    dropped: u64,
     /// Live-only messages in the order of their ids, and what they cost; may name some that are gone.
     live: VecDeque<Mid>,
     live_bytes: usize,
@@ -67,6 +68,7 @@ impl Queues {
             counter: now_micros % 1_000_000,
             max_bytes,
             bytes: 0,
+            dropped: 0,
             live: VecDeque::new(),
             live_bytes: 0,
             messages: BTreeMap::new(),
@@ -86,6 +88,12 @@ impl Queues {
     /// What all messages cost now, bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many messages have gone before their time, to stay within the limit. Those that are kept
+    /// for nobody do not count: they wait for broken links only.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Stores the messages. `announce` is called for each new one, in order.
@@ -251,9 +259,10 @@ impl Queues {
             self.remove(id);
         }
         while self.bytes > self.max_bytes {
-            let Some((&id, _)) = self.messages.first_key_value() else {
+            let Some((&id, oldest)) = self.messages.first_key_value() else {
                 break;
             };
+            self.dropped += u64::from(oldest.listed);
             self.remove(id);
         }
     }
@@ -354,6 +363,7 @@ mod tests {
         assert_eq!(history.messages.len(), queues.messages.len());
         assert_eq!(history.messages.last().map(|m| m.0), Some(queues.last_id()));
         assert!(history.messages.len() > 5);
+        assert_eq!(queues.dropped(), 100 - history.messages.len() as u64);
     }
 
     #[test]
@@ -364,7 +374,7 @@ mod tests {
             queues.publish(NOW, token(seq), &[item(0, &[1], "live")], |_| ());
         }
         let history = queues.history(NOW, &[key(1)], Mid::ZERO, Caps::SUBSCRIBER);
-        assert_eq!(history.messages.len(), 1);
+        assert_eq!((history.messages.len(), queues.dropped()), (1, 0));
         let missed = queues.missed(NOW, &[key(1)], Mid::ZERO, None).messages;
         assert!((10..100).contains(&missed.len()), "{}", missed.len());
         assert_eq!(missed.last().map(|m| m.id), Some(queues.last_id()));
