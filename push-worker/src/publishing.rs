@@ -194,17 +194,35 @@ impl Publishing {
     }
 }
 
-/// A question for statistics.
+/// A question to the sidecar.
 #[derive(Debug)]
 pub struct Question {
     /// Who asks.
     pub asker: Asker,
-    /// In which form the answer goes out.
-    pub format: Format,
-    /// The channels of which is asked whether they are online; none: the servers are asked about.
-    pub channels: Option<Vec<ChannelKey>>,
-    /// It is asked how all of it does.
-    pub view: Option<View>,
+    /// What.
+    pub about: About,
     /// When the asker stops waiting.
     pub deadline: u64,
+}
+
+/// What a question is about, and in which form the answer goes out.
+#[derive(Debug)]
+pub enum About {
+    /// Whether these channels are online.
+    Channels(Vec<ChannelKey>, Format),
+    /// The statistics of all processes.
+    Servers(Format),
+    /// How all of it does.
+    View(View),
+}
+
+impl About {
+    /// How long the sidecar may take to answer, milliseconds.
+    pub const fn patience(&self) -> u64 {
+        match self {
+            Self::Channels(..) | Self::Servers(_) => PATIENCE,
+            // This worker tells then what it knows, while the operator still looks.
+            Self::View(_) => 2_000,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use push_link::{PublishStatus, ToWorker};
+use push_link::{PublishStatus, ToSidecar, ToWorker};
 use push_protocol::frame::Event;
 use push_worker::{SessionId, Settings};
 use support::*;
@@ -124,6 +124,23 @@ fn answers_let_a_client_go_on() {
     assert_eq!(all, 100);
     assert!(world.engine.reads(&mut world.host, id));
     assert_eq!(world.engine.counters().waiting, 0);
+}
+
+#[test]
+fn answers_about_channels_let_a_client_go_on_too() {
+    let mut world = World::new();
+    let id = world.websocket(1, &[(1, true)], None);
+    world.heard();
+    for number in 0..100 {
+        say(&mut world, id, &client_frame(2, &online_question(1)));
+        let [ToSidecar::Stats { req, .. }] = world.heard()[..] else { panic!("not asked") };
+        // One in three cannot be told.
+        world.say(&ToWorker::StatsAnswer { req, ok: number % 3 > 0, online: vec![true] });
+        world.run();
+    }
+    let answers = server_frames(&world.host.sockets[&1].written);
+    assert_eq!(answers.len(), 66);
+    assert!(world.engine.reads(&mut world.host, id));
 }
 
 #[test]

@@ -575,14 +575,6 @@ fn without_a_link_a_handshake_does_not_wait() {
     assert!(begin(&mut world, 1, 1, None).1);
 }
 
-/// A `RequestBatch` that asks whether the public channel of `list(&[(n, true)])` is online.
-fn online_question(n: u8) -> Vec<u8> {
-    let id = id(n + 100);
-    let signature = verifier().sign_public(&id).unwrap();
-    let channel = [&[0x0a, 16], &id[..], &[0x1a, 20], &signature].concat();
-    [&[0x0a, 44, 0x12, 42, 0x0a, 40], &channel[..]].concat()
-}
-
 #[test]
 fn nothing_goes_out_behind_a_close_frame() {
     let mut world = World::new();

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use futures_util::{SinkExt, StreamExt};
+use prost::Message as _;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -13,6 +14,7 @@ use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 use crate::http1::Request;
 use crate::message::{self, Message};
 use crate::net::{Endpoint, Stream};
+use crate::proto::{RequestBatch, ResponseBatch};
 use crate::wait::soon;
 
 /// In which form messages are asked for.
@@ -107,6 +109,15 @@ impl WebSocket {
         match soon("a pong", self.stream.next()).await {
             Some(Ok(Frame::Pong(answer))) if answer == payload => Ok(()),
             other => Err(io::Error::other(format!("{other:?} instead of the pong"))),
+        }
+    }
+
+    /// Sends a request and waits for its answer, which must be the next frame.
+    pub async fn ask(&mut self, batch: &RequestBatch) -> io::Result<ResponseBatch> {
+        self.send(Frame::binary(batch.encode_to_vec())).await?;
+        match soon("an answer", self.frame()).await {
+            Ok(Frame::Binary(bytes)) => ResponseBatch::decode(bytes).map_err(io::Error::other),
+            other => Err(io::Error::other(format!("{other:?} instead of an answer"))),
         }
     }
 

@@ -20,6 +20,7 @@ both_nginx!(
     odd_text_publications_are_taken,
     a_hundred_channels_get_one_message,
     statistics_tell_who_is_online,
+    a_client_may_ask_who_is_online_all_day,
     many_publishers_at_once
 );
 
@@ -210,6 +211,30 @@ async fn statistics_tell_who_is_online(setup: Setup) -> TestResult {
     let stats = answer.responses.remove(0).channel_stats.expect("channelStats").channels;
     let told: Vec<_> = stats.iter().map(|channel| (&channel.id, channel.is_online)).collect();
     assert_eq!(told, [(&unhex(&offline.private), false), (&unhex(&online.private), true)]);
+    Ok(())
+}
+
+async fn a_client_may_ask_who_is_online_all_day(setup: Setup) -> TestResult {
+    let host = setup.workers(2).start()?;
+    let (asker, online, offline) = (Channel::new(), Channel::new(), Channel::new());
+    let mut socket = host.subscribe(&asker, Mode::Binary).await?;
+    let _other = host.subscribe(&online, Mode::Text).await?;
+    let public = |channel: &Channel| Receiver {
+        id: unhex(&channel.public),
+        is_private: false,
+        signature: channel.public_signature(&host.key),
+    };
+    let mut batch = RequestBatch::publish(Vec::new());
+    let channels = vec![public(&online), public(&offline)];
+    batch.requests[0].command = Some(Command::ChannelStats(ChannelStatsRequest { channels }));
+    for _ in 0..100 {
+        let mut answer = socket.ask(&batch).await?;
+        let stats = answer.responses.remove(0).channel_stats.expect("channelStats").channels;
+        assert_eq!(stats.iter().map(|one| one.is_online).collect::<Vec<_>>(), [true, false]);
+    }
+    socket.ping(b"still heard").await?;
+    host.publish(&asker, "and told").await?;
+    assert_eq!(socket.body().await, "and told");
     Ok(())
 }
 

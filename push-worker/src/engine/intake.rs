@@ -10,7 +10,7 @@ use push_protocol::frame::{self, Event, Opcode};
 use push_protocol::request::{self, Command};
 
 use super::{Engine, SessionId};
-use crate::publishing::Asker;
+use crate::publishing::{About, Asker};
 use crate::session::State;
 use crate::slab::Id;
 use crate::tally::{Tally, Weight};
@@ -336,7 +336,7 @@ impl Engine {
             }
             Ok(Command::ChannelStats(channels)) => {
                 self.asks(index);
-                self.ask(host, asker, Format::Binary, channels);
+                self.ask(host, asker, About::Channels(channels, Format::Binary));
             }
             Ok(Command::ServerStats) => {
                 self.counters.wrong += 1;

@@ -8,13 +8,10 @@ use push_metrics::{Exposition, Histogram, Number, Report, Span};
 use push_protocol::{ChannelKey, Mid};
 
 use super::Engine;
-use crate::publishing::{Asker, Question};
+use crate::publishing::{About, Asker, Question};
 use crate::response::ContentType;
 use crate::session::Kind;
-use crate::{Format, Host, Request, Response};
-
-/// How long the sidecar may take to tell how all of it does, milliseconds.
-const PATIENCE: u64 = 2_000;
+use crate::{Host, Request, Response};
 
 /// Clients told of as those that most waits for.
 const SLOWEST: usize = 5;
@@ -97,41 +94,18 @@ impl Engine {
     /// An operator asks; answered within 2 s, by what this worker knows alone if the sidecar does
     /// not answer. Returns a name for [`Engine::abandon`].
     pub fn observe<H: Host>(&mut self, host: &mut H, request: Request, view: View) -> u64 {
-        if !self.link.is_up() || self.link.version < METRICS_SINCE {
-            host.respond(request, self.own_view(view));
-            return 0;
-        }
-        let req = self.next_req();
-        self.link.send(&ToSidecar::Observe { req, page: view == View::Status });
-        host.wake_link();
-        let question = Question {
-            asker: Asker::Request(request),
-            format: Format::Text,
-            channels: None,
-            view: Some(view),
-            deadline: host.now() + PATIENCE,
-        };
-        self.questions.insert(req, question);
-        super::publish::name_of(req)
+        self.ask(host, Asker::Request(request), About::View(view))
     }
 
-    /// The sidecar's answer; `None`: there will be none.
-    pub(super) fn observation<H: Host>(
-        &mut self,
-        host: &mut H,
-        req: u32,
-        text: Option<bytes::Bytes>,
-    ) {
-        let Some(Question { asker: Asker::Request(request), view: Some(view), .. }) =
-            self.questions.remove(&req)
-        else {
+    /// The sidecar's answer.
+    pub(super) fn observation<H: Host>(&mut self, host: &mut H, req: u32, text: bytes::Bytes) {
+        let Some(Question { asker, about, .. }) = self.questions.remove(&req) else {
             return;
         };
-        let response = match text {
-            Some(text) => Response::ok(content_type(view), text),
-            None => self.own_view(view),
+        let About::View(view) = about else {
+            return self.leave_unanswered(host, asker, &about);
         };
-        host.respond(request, response);
+        self.answer_asker(host, asker, Response::ok(content_type(view), text));
     }
 
     /// Tells the sidecar what has been counted. `req`: its question; 0 when the worker leaves.
@@ -224,7 +198,7 @@ impl Engine {
 
     /// What this worker knows without a sidecar. Its series are labelled as its own, so that they
     /// are not taken for those of all.
-    fn own_view(&self, view: View) -> Response {
+    pub(super) fn own_view(&self, view: View) -> Response {
         let text = match view {
             View::Metrics => {
                 let worker = Exposition::label("worker", &self.pid.to_string());

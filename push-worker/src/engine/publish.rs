@@ -1,15 +1,15 @@
 //! Messages and questions leave for the sidecar.
 
-use push_link::{PublishStatus, ToSidecar};
+use push_link::{METRICS_SINCE, PublishStatus, ToSidecar};
 use push_protocol::request::{self, Publication};
 use push_protocol::{ChannelKey, frame};
 
 use super::Engine;
 use super::complaints::Complaint;
-use crate::publishing::{Asker, Expired, Finished, PATIENCE, Question};
+use crate::publishing::{About, Asker, Expired, Finished, Question};
 use crate::response::ContentType;
 use crate::session::State;
-use crate::{Format, Host, Level, Request, Response};
+use crate::{Format, Host, Level, Request, Response, View};
 
 /// Marks the name of a question, so that it is not taken for a publish's.
 const QUESTION: u64 = 1 << 63;
@@ -124,7 +124,7 @@ impl Engine {
             self.questions.iter().filter(|(_, q)| q.deadline <= now).map(|(&req, _)| req).collect();
         late.sort_unstable();
         for req in late {
-            self.stats_answer(host, req, None);
+            self.give_up(host, req);
         }
     }
 
@@ -154,61 +154,57 @@ impl Engine {
         channels: Vec<ChannelKey>,
         format: Format,
     ) -> u64 {
-        self.ask(host, Asker::Request(request), format, channels)
+        self.ask(host, Asker::Request(request), About::Channels(channels, format))
     }
 
     /// Asks for the statistics of all processes; answered like [`Engine::channel_stats`].
     pub fn server_stats<H: Host>(&mut self, host: &mut H, request: Request, format: Format) -> u64 {
-        self.put_question(host, Asker::Request(request), format, None)
+        self.ask(host, Asker::Request(request), About::Servers(format))
     }
 
-    pub(super) fn ask<H: Host>(
-        &mut self,
-        host: &mut H,
-        asker: Asker,
-        format: Format,
-        channels: Vec<ChannelKey>,
-    ) -> u64 {
-        self.put_question(host, asker, format, Some(channels))
-    }
-
-    fn put_question<H: Host>(
-        &mut self,
-        host: &mut H,
-        asker: Asker,
-        format: Format,
-        channels: Option<Vec<ChannelKey>>,
-    ) -> u64 {
-        if !self.link.is_up() {
-            self.answer_asker(host, asker, Response::unavailable());
+    pub(super) fn ask<H: Host>(&mut self, host: &mut H, asker: Asker, about: About) -> u64 {
+        let is_understood = match about {
+            About::View(_) => self.link.version >= METRICS_SINCE,
+            About::Channels(..) | About::Servers(_) => true,
+        };
+        if !self.link.is_up() || !is_understood {
+            self.leave_unanswered(host, asker, &about);
             return 0;
         }
         let req = self.next_req();
-        self.link.send(&match &channels {
-            Some(channels) => ToSidecar::Stats { req, channels: channels.clone() },
-            None => ToSidecar::ServerStats { req },
+        self.link.send(&match &about {
+            About::Channels(channels, _) => ToSidecar::Stats { req, channels: channels.clone() },
+            About::Servers(_) => ToSidecar::ServerStats { req },
+            About::View(view) => ToSidecar::Observe { req, page: *view == View::Status },
         });
         host.wake_link();
-        let deadline = host.now() + PATIENCE;
-        self.questions.insert(req, Question { asker, format, channels, view: None, deadline });
+        let deadline = host.now() + about.patience();
+        self.questions.insert(req, Question { asker, about, deadline });
         name_of(req)
     }
 
-    /// `None`: the store did not answer.
-    pub(super) fn stats_answer<H: Host>(
-        &mut self,
-        host: &mut H,
-        req: u32,
-        online: Option<&Vec<bool>>,
-    ) {
-        if self.questions.get(&req).is_some_and(|question| question.view.is_some()) {
-            return self.observation(host, req, None);
+    /// There will be no answer.
+    pub(super) fn leave_unanswered<H: Host>(&mut self, host: &mut H, asker: Asker, about: &About) {
+        let response = match about {
+            About::Channels(..) | About::Servers(_) => Response::unavailable(),
+            About::View(view) => self.own_view(*view),
+        };
+        self.answer_asker(host, asker, response);
+    }
+
+    /// The sidecar did not answer, or knows none.
+    pub(super) fn give_up<H: Host>(&mut self, host: &mut H, req: u32) {
+        if let Some(Question { asker, about, .. }) = self.questions.remove(&req) {
+            self.leave_unanswered(host, asker, &about);
         }
-        let Some(Question { asker, format, channels, .. }) = self.questions.remove(&req) else {
+    }
+
+    pub(super) fn stats_answer<H: Host>(&mut self, host: &mut H, req: u32, online: &[bool]) {
+        let Some(Question { asker, about, .. }) = self.questions.remove(&req) else {
             return;
         };
-        let (Some(online), Some(channels)) = (online, channels) else {
-            return self.answer_asker(host, asker, Response::unavailable());
+        let About::Channels(channels, format) = about else {
+            return self.leave_unanswered(host, asker, &about);
         };
         let asked: Vec<(ChannelKey, bool)> =
             channels.into_iter().zip(online.iter().copied()).collect();
@@ -231,41 +227,38 @@ impl Engine {
                     let body = request::channel_stats_batch(&asked);
                     self.send(host, index, frame::encode(frame::Opcode::Binary, &body).into());
                 }
+                self.answered(host, id);
             }
         }
     }
 
-    /// `None`: the sidecar did not answer.
-    pub(super) fn server_stats_answer<H: Host>(
-        &mut self,
-        host: &mut H,
-        req: u32,
-        json: Option<&[u8]>,
-    ) {
-        let Some(Question { asker, format, .. }) = self.questions.remove(&req) else {
+    pub(super) fn server_stats_answer<H: Host>(&mut self, host: &mut H, req: u32, json: &[u8]) {
+        let Some(Question { asker, about, .. }) = self.questions.remove(&req) else {
             return;
         };
-        let json = json.and_then(|json| std::str::from_utf8(json).ok());
-        let response = match (json, format) {
-            (None, _) => Response::unavailable(),
-            (Some(json), Format::Text) => Response::ok(ContentType::Text, json.to_owned()),
-            (Some(json), Format::Binary) => {
+        let About::Servers(format) = about else {
+            return self.leave_unanswered(host, asker, &about);
+        };
+        let response = match (std::str::from_utf8(json), format) {
+            (Err(_), _) => Response::unavailable(),
+            (Ok(json), Format::Text) => Response::ok(ContentType::Text, json.to_owned()),
+            (Ok(json), Format::Binary) => {
                 Response::ok(ContentType::Binary, request::server_stats_batch(json))
             }
         };
         self.answer_asker(host, asker, response);
     }
 
-    /// All questions are answered 503: the link they were asked on is gone.
+    /// No question will be answered: the link they were asked on is gone.
     pub(super) fn drop_questions<H: Host>(&mut self, host: &mut H) {
         let mut all: Vec<u32> = self.questions.keys().copied().collect();
         all.sort_unstable();
         for req in all {
-            self.stats_answer(host, req, None);
+            self.give_up(host, req);
         }
     }
 
-    /// The host freed the request behind a publish or a statistics question: what was to be
+    /// The host freed the request behind a publish or a question: what was to be
     /// published is published all the same, nobody is answered.
     pub fn abandon(&mut self, id: u64) {
         if id & QUESTION == 0 {
@@ -276,7 +269,7 @@ impl Engine {
     }
 
     /// Answers whoever waits. A WebSocket client is not told what became of its messages.
-    fn answer_asker<H: Host>(&mut self, host: &mut H, asker: Asker, response: Response) {
+    pub(super) fn answer_asker<H: Host>(&mut self, host: &mut H, asker: Asker, response: Response) {
         match asker {
             Asker::Request(request) => host.respond(request, response),
             Asker::Session(id) => self.answered(host, id),

@@ -138,7 +138,11 @@ impl Engine {
                 self.link.reached(position);
             }
             ToWorker::StatsAnswer { req, ok, online } => {
-                self.stats_answer(host, req, ok.then_some(&online));
+                if ok {
+                    self.stats_answer(host, req, &online);
+                } else {
+                    self.give_up(host, req);
+                }
             }
             ToWorker::NewestAnswer { req, id } => self.newest_answer(host, req, id),
             ToWorker::Welcome { version, software, .. } if !Versions::OURS.contains(version) => {
@@ -180,13 +184,13 @@ impl Engine {
             ToWorker::ReportWanted { req } => self.report(host, req),
             ToWorker::TraceWanted { req, channels } => self.trace(host, req, &channels),
             ToWorker::ServerStatsAnswer { req, json } => {
-                self.server_stats_answer(host, req, Some(&json));
+                self.server_stats_answer(host, req, &json);
             }
             ToWorker::MetricsWanted { req, slow } => {
                 self.tell_metrics(req, slow);
                 host.wake_link();
             }
-            ToWorker::Observation { req, text } => self.observation(host, req, Some(text)),
+            ToWorker::Observation { req, text } => self.observation(host, req, text),
             ToWorker::Published { id, at } => self.observed.published(id, at),
             // The answer to somebody else's question.
             ToWorker::Pong | ToWorker::ControlAnswer { .. } => {}

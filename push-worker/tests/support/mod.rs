@@ -439,3 +439,11 @@ pub fn assert_empty(world: &World) {
 }
 
 pub type Set = BTreeSet<u64>;
+
+/// A `RequestBatch` that asks whether the public channel of `list(&[(n, true)])` is online.
+pub fn online_question(n: u8) -> Vec<u8> {
+    let id = id(n + 100);
+    let signature = verifier().sign_public(&id).unwrap();
+    let channel = [&[0x0a, 16], &id[..], &[0x1a, 20], &signature].concat();
+    [&[0x0a, 44, 0x12, 42, 0x0a, 40], &channel[..]].concat()
+}
