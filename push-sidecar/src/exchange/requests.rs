@@ -48,6 +48,7 @@ impl<S: Store + 'static> Exchange<S> {
         drop(state);
         self.forget_statistics(peer.id);
         self.unlinked(peer.id);
+        self.forget_trace(peer.id);
     }
 
     /// `Subscribe`.

@@ -54,6 +54,13 @@ impl<S: Store + 'static> Exchange<S> {
         waiting.question.heard(link);
     }
 
+    /// Nobody waits for what a link that is gone would say.
+    pub(super) fn forget_trace(&self, link: LinkId) {
+        for waiting in self.traces.borrow().waiting.values() {
+            waiting.question.heard(link);
+        }
+    }
+
     /// What is known of a message, or else of the newest ones of the channels, and of who has them.
     pub(super) async fn trace(&self, mid: Option<Mid>, mut channels: Vec<ChannelKey>) -> Trace {
         let mut trace = Trace::default();

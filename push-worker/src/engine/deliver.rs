@@ -167,29 +167,31 @@ impl Engine {
     #[cold]
     #[inline(never)]
     fn deliver_traced<H: Host>(&mut self, host: &mut H, index: u32, message: &Rc<Delivery>) {
-        let (id, outcome) =
-            (self.sessions.id(index), self.outcome(index, message.id, message.late));
-        let cut = self.counters.slow + self.counters.crowded;
-        self.deliver_now(host, index, message);
-        let is_gone = self.sessions.find(id).is_none();
-        let is_cut = is_gone && self.counters.slow + self.counters.crowded > cut;
-        if let Some(outcome) = outcome {
-            let outcome = if is_cut { Outcome::Cut } else { outcome };
-            self.trace_outcome(host, message.id, outcome);
-        }
-    }
-
-    fn deliver_now<H: Host>(&mut self, host: &mut H, index: u32, message: &Rc<Delivery>) {
-        let Some(session) = self.sessions.get_mut(index) else {
+        let (id, cut) = (self.sessions.id(index), self.counters.slow + self.counters.crowded);
+        let Some(outcome) = self.deliver_now(host, index, message) else {
             return;
         };
+        let is_gone = self.sessions.find(id).is_none();
+        let is_cut = is_gone && self.counters.slow + self.counters.crowded > cut;
+        self.trace_outcome(host, message.id, if is_cut { Outcome::Cut } else { outcome });
+    }
+
+    /// What becomes of the message; that the session is cut off for it is not told.
+    #[inline]
+    fn deliver_now<H: Host>(
+        &mut self,
+        host: &mut H,
+        index: u32,
+        message: &Rc<Delivery>,
+    ) -> Option<Outcome> {
+        let session = self.sessions.get_mut(index)?;
         if !matches!(session.state, State::Open | State::Opening) {
-            return;
+            return Some(Outcome::Closing);
         }
         let max_queue = self.locations[usize::from(session.settings.0)].settings.max_queue;
         if let Some(recovery) = &mut session.recovery {
             if recovery.held.last().is_some_and(|held| held.id == message.id) {
-                return;
+                return Some(Outcome::Held);
             }
             recovery.held_bytes += message.len();
             recovery.held.push(Rc::clone(message));
@@ -197,15 +199,15 @@ impl Engine {
                 self.counters.slow += 1;
                 self.drop_session(host, index);
             }
-            return;
+            return Some(Outcome::Held);
         }
         if message.id <= session.last && !message.late {
-            return;
+            return Some(Outcome::Had);
         }
         session.last = session.last.max(message.id);
         self.counters.delivered += 1;
-        let format = session.format;
-        match session.kind {
+        let (kind, format) = (session.kind, session.format);
+        match kind {
             Kind::WebSocket => {
                 let frame = message.frame(format, host.unix_ms()).clone();
                 self.send(host, index, frame);
@@ -215,6 +217,7 @@ impl Engine {
                 self.answer(host, index, Response::ok(content_type(format), body));
             }
         }
+        Some(Outcome::Written(kind, format))
     }
 
     /// One message of a session's history.

@@ -7,7 +7,7 @@ use push_link::{ToSidecar, Traced};
 use push_protocol::{ChannelKey, Mid};
 
 use super::Engine;
-use crate::session::{Kind, State};
+use crate::session::Kind;
 use crate::{Format, Host};
 
 /// Deliveries that are remembered; the oldest go first.
@@ -110,20 +110,5 @@ impl Engine {
             Outcome::Closing => &mut traced.closing,
         };
         *count += 1;
-    }
-
-    /// What will become of a message for a session, as far as that is known before it is tried.
-    pub(super) fn outcome(&self, index: u32, id: Mid, late: bool) -> Option<Outcome> {
-        let session = self.sessions.get(index)?;
-        if !matches!(session.state, State::Open | State::Opening) {
-            return Some(Outcome::Closing);
-        }
-        if session.recovery.is_some() {
-            return Some(Outcome::Held);
-        }
-        if id <= session.last && !late {
-            return Some(Outcome::Had);
-        }
-        Some(Outcome::Written(session.kind, session.format))
     }
 }
