@@ -286,6 +286,21 @@ impl World {
         self.host.upgrades.clear();
     }
 
+    /// Who had to wait is listened to again: what it asked has been answered, or given up.
+    fn listen(&mut self) {
+        for _ in 0..MANY_TURNS {
+            let (engine, host) = (&mut self.engine, &mut self.host);
+            let waits = |seat: &Seat| matches!(*seat, Seat::Open(id, _) if !engine.reads(host, id));
+            if !self.seats.iter().any(waits) {
+                return;
+            }
+            self.pass(6_000);
+            self.engine.run(&mut self.host);
+            self.settle();
+        }
+        panic!("a client is never listened to again");
+    }
+
     /// The story's end: everybody goes, and nothing is left behind.
     pub fn end(mut self) {
         for seat in 0..SEATS {
@@ -298,6 +313,7 @@ impl World {
             }
         }
         self.settle();
+        self.listen();
         for seat in 0..SEATS {
             self.hang_up(seat, seat.is_multiple_of(2));
         }

@@ -1,7 +1,8 @@
 //! Stories for the session target: steps as [`crate::targets::session`] reads them.
 
 use prost::Message as _;
-use push_protocol::proto::{RequestBatch, request::Command};
+use push_protocol::proto::request::Command;
+use push_protocol::proto::{ChannelId, ChannelStatsRequest, Request, RequestBatch};
 
 use super::Found;
 use crate::input::put_piece;
@@ -120,6 +121,10 @@ pub(super) fn all(found: &Found) -> Vec<Vec<u8>> {
                 .step(13, 0, &[0x10, 0x27]),
         );
     }
+    // A client asks who is online more often than it may without an answer, and gets them all.
+    let question = who_is_online();
+    let ask = |story: Story, _| story.frame(0, 0x82, &question).step(16, 0, &[9, 0]).piece(&[1]);
+    stories.push((0..60).fold(Story::begun().websocket(0, 0x30, 0, 255), ask));
     stories.into_iter().map(|story| story.0).collect()
 }
 
@@ -148,4 +153,12 @@ fn for_the_world(body: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(batch.encode_to_vec())
+}
+
+/// A client's question about a public channel of the world's.
+fn who_is_online() -> Vec<u8> {
+    let channels = vec![ChannelId::default()];
+    let command = Some(Command::ChannelStats(ChannelStatsRequest { channels }));
+    let batch = RequestBatch { requests: vec![Request { command }] };
+    for_the_world(&batch.encode_to_vec()).expect("a request")
 }
