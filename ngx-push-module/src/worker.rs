@@ -112,8 +112,8 @@ impl Worker {
         log::line(
             Level::Error,
             format_args!(
-                "push sidecar at unix:{}: {what}; trying again (is it running: systemctl status \
-                 push-sidecar; push-sidecar check tells whether nginx may connect)",
+                "push sidecar at unix:{}: {what}; trying again (push-sidecar check tells what is \
+                 wrong)",
                 self.sidecar.display()
             ),
         );
