@@ -112,8 +112,8 @@ impl Worker {
         log::line(
             Level::Error,
             format_args!(
-                "push sidecar at unix:{}: {what}; trying again (push-sidecar check tells what is \
-                 wrong)",
+                "push sidecar at unix:{}: {what}; trying again (systemctl status push-sidecar; \
+                 push-sidecar check)",
                 self.sidecar.display()
             ),
         );

@@ -31,7 +31,11 @@ async fn an_unanswered_poll_ends_with_the_last_id(mut setup: Setup) -> TestResul
     ];
     for (poll, last) in polls {
         let answer = soon("the end of a poll", poll).await??;
-        assert!(started.elapsed() > Duration::from_secs(2) - CLOCK, "after {:?}", started.elapsed());
+        assert!(
+            started.elapsed() > Duration::from_secs(2) - CLOCK,
+            "after {:?}",
+            started.elapsed()
+        );
         assert_eq!(answer.status, 304);
         assert!(answer.body.is_empty());
         assert_eq!(answer.header("Last-Message-Id").unwrap_or_default(), last);
